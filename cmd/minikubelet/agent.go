@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/minikubelet/minikubelet/pkg/config"
+	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/metrics"
+)
+
+// newAgentCommand is the root command: without a subcommand, minikubelet is the agent.
+func newAgentCommand() *cobra.Command {
+	flags := config.NewFlags()
+	cmd := &cobra.Command{
+		Use:   "minikubelet",
+		Short: "a node agent: runs the pods of a directory and of an API server on this node",
+		Long: "minikubelet runs pods on this node: those of a manifest directory, and those that an API server binds to it.\n" +
+			"Without a subcommand it is the agent; the subcommands ask a running agent.",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("unknown command %q: see minikubelet --help", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked, err := cmd.Flags().GetBool("version"); err != nil || asked {
+				fmt.Fprintln(cmd.OutOrStdout(), "Kubernetes", version)
+				return err
+			}
+			load := func() (*config.Loaded, error) { return config.Load(flags, configFiles()) }
+			loaded, err := load()
+			if err != nil {
+				return usage("%w", err)
+			}
+			return runAgent(cmd.Context(), &reloader{current: loaded, load: load, level: new(slog.LevelVar)})
+		},
+	}
+	cmd.Flags().AddFlagSet(flags.FlagSet)
+	return cmd
+}
+
+// The garbage collector trades CPU for memory: an idle node's heap is a few MiB, so a low percentage costs little.
+const gcPercent = 50
+
+// runAgent runs the agent until the context ends.
+func runAgent(ctx context.Context, r *reloader) error {
+	cfg := r.current.Config
+	debug.SetGCPercent(gcPercent)
+	r.level.Set(cfg.Agent.LogLevel)
+	slog.SetDefault(newLogger(r.level, cfg.Agent.LogFormat))
+	asked, deaf := r.listen() // from here on SIGHUP no longer ends the process
+	defer deaf()
+	if err := checkSwap(cfg.Cgroups.FailSwapOn); err != nil {
+		return err
+	}
+	unlock, err := lockRoot(cfg.Agent.Root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	setOOMScore(cfg.Cgroups.OOMScoreAdj)
+	slog.Info("minikubelet starts", "version", version, "root", cfg.Agent.Root, "standalone", cfg.API.Kubeconfig == "")
+	counters := metrics.NewAgent(version)
+	runtime, err := cri.Open(cfg.Runtime.Endpoint, cri.Options{
+		ImageEndpoint: cfg.Runtime.ImageEndpoint, Timeout: cfg.Runtime.Timeout, Observe: counters.Operation,
+	})
+	if err != nil {
+		return err
+	}
+	if err := awaitRuntime(ctx, runtime); err != nil {
+		return errors.Join(ignoreCanceled(err), runtime.Close())
+	}
+	a, err := wire(ctx, cfg, runtime, counters)
+	if err != nil {
+		return errors.Join(err, runtime.Close())
+	}
+	a.configz = r.configz
+	a.reload = func(ctx context.Context) error { return r.run(ctx, asked, a.takeUp) }
+	err = errors.Join(ignoreCanceled(a.run(ctx)), runtime.Close())
+	if err != nil {
+		slog.Error("minikubelet ends with an error; containers go on running", "err", err)
+		return err
+	}
+	slog.Info("minikubelet ends; containers go on running")
+	return nil
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func newLogger(level slog.Leveler, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	handler := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
+	if format == "json" {
+		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
+	}
+	if toJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		o.ReplaceAttr = withoutTime
+		return slog.New(newJournal(os.Stderr, handler))
+	}
+	return slog.New(handler(os.Stderr))
+}
+
+// lockRoot makes sure that one agent alone works in a root directory.
+func lockRoot(root string) (unlock func(), err error) {
+	dir := filepath.Join(root, "minikubelet")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("cannot make the root directory: %w", err)
+	}
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the lock of the root directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another agent works in %s: stop it, or give this one another --root-dir", root), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// awaitRuntime returns when the runtime answers. A node whose runtime is still starting waits; it does not fail.
+func awaitRuntime(ctx context.Context, c *cri.Client) error {
+	const most = 5 * time.Second
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, most) {
+		v, err := c.Version(ctx)
+		if err == nil {
+			slog.Info("the container runtime answers", "runtime", v.String())
+			return nil
+		}
+		if wait == most {
+			slog.Warn("wait for the container runtime", "err", err)
+		}
+		tell(extend, "STATUS=waiting for the container runtime at "+c.SocketPath())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// run runs every part of the agent and returns when all have ended. The end of one part that is not asked for ends all.
+func (a *agent) run(ctx context.Context) error {
+	servers, err := a.listen()
+	if err != nil {
+		return err
+	}
+	a.upkeep.live()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, part := range slices.Concat(a.parts(), servers) {
+		g.Go(func() error { return part(ctx) })
+	}
+	g.Go(func() error {
+		a.upkeep.beat(ctx)
+		return nil
+	})
+	g.Go(func() error { return a.reload(ctx) })
+	g.Go(func() error { return a.notify(ctx) })
+	err = g.Wait()
+	a.set.Wait()
+	a.probes.Close()
+	a.puller.Wait()
+	return err
+}

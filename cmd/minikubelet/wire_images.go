@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/images"
+	"github.com/minikubelet/minikubelet/pkg/images/credentials"
+	"github.com/minikubelet/minikubelet/pkg/images/pulled"
+)
+
+// wireImages makes the pause image present: without it no sandbox can start.
+func (a *agent) wireImages(ctx context.Context) error {
+	a.importer = images.NewImporter(a.runtime.SocketPath())
+	imported, err := images.EnsureSandboxImages(ctx, a.runtime, a.importer, "")
+	if err != nil {
+		slog.Warn("cannot provide the runtime's sandbox image: it must be there already, or be pulled", "err", err)
+	}
+	if len(imported) > 0 {
+		slog.Info("imported the embedded pause image", "images", imported)
+	}
+	if a.seccomp, err = images.EnsureSandboxProfile(a.cfg.Agent.Root); err != nil {
+		return err
+	}
+	a.preloader = images.NewPreloader(filepath.Join(a.cfg.Agent.Root, "images"), a.importer, a.imagesArrived, slog.Default())
+	a.preloaded = make(chan struct{})
+	a.listed = &imageList{list: a.runtime.ListImages}
+	return a.wirePuller(ctx)
+}
+
+// imagesArrived waits until imported images can be used, and wakes the pods that may wait for them.
+func (a *agent) imagesArrived(ctx context.Context, names []string) error {
+	err := images.AwaitVisible(ctx, a.runtime, names)
+	for _, p := range a.set.Pods() {
+		a.set.Retry(p.UID)
+	}
+	return err
+}
+
+// wirePuller makes what pulls, and what knows whose images are.
+func (a *agent) wirePuller(ctx context.Context) error {
+	c := &a.cfg.Images
+	var err error
+	a.records, err = pulled.Open(a.cfg.Agent.Root, pulled.Policy{Mode: c.Verify, Allow: c.VerifyNot}, slog.Default())
+	if err != nil {
+		return err
+	}
+	err = a.records.Recover(func(image string) (string, error) {
+		i, err := a.runtime.ImageStatus(ctx, image)
+		if err != nil || i == nil {
+			return "", err
+		}
+		return i.ID, nil
+	})
+	if err != nil {
+		slog.Warn("cannot settle every image pull that was cut off: whoever wants these images has to pull them", "err", err)
+	}
+	logins, err := a.logins()
+	if err != nil {
+		return err
+	}
+	a.puller = &puller{objects: a.objects, event: a.told.Event, Puller: images.NewPuller(images.Config{
+		Runtime: a.runtime, Events: a.told, Serialize: c.Serialize, MaxParallel: c.MaxParallel, QPS: c.QPS, Burst: c.Burst,
+		Logins: logins, Records: a.records,
+	})}
+	return nil
+}
+
+// logins are those that the node has itself: of its Docker configuration, and of the credential providers.
+func (a *agent) logins() (func(ctx context.Context, p *v1.Pod, ref string) ([]credentials.Login, error), error) {
+	file := filepath.Join(a.cfg.Agent.Root, "config.json")
+	if a.cfg.Images.Providers == "" {
+		return func(_ context.Context, _ *v1.Pod, ref string) ([]credentials.Login, error) {
+			return credentials.FromFile(ref, file)
+		}, nil
+	}
+	var accounts *credentials.Accounts
+	if a.api.objects != nil {
+		accounts = &credentials.Accounts{Get: a.api.objects.ServiceAccount, Token: func(ctx context.Context, p *v1.Pod, audience string) (string, error) {
+			token, _, err := a.token(ctx, p, audience, int64(time.Hour/time.Second))
+			return token, err
+		}}
+	}
+	plugins, err := credentials.LoadPlugins(a.cfg.Images.Providers, a.cfg.Images.ProviderDir, accounts)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, p *v1.Pod, ref string) ([]credentials.Login, error) {
+		own, err1 := credentials.FromFile(ref, file)
+		more, err2 := plugins.Logins(ctx, p, ref)
+		return append(own, more...), errors.Join(err1, err2)
+	}, nil
+}
+
+// imageVolumes reports whether a runtime can mount images. CRI does not tell; containerd has them since 2.1.
+func imageVolumes(v cri.Version) bool {
+	parsed, err := utilversion.ParseGeneric(v.Version)
+	return v.Name != "containerd" || err != nil || parsed.AtLeast(utilversion.MajorMinor(2, 1))
+}
+
+const (
+	imagesFresh   = 30 * time.Second // how long a list of images is good for the Node
+	namesPerImage = 5                // in the Node's status
+)
+
+// imageList lists the node's images for the Node's status, now and then. It is used by one goroutine.
+type imageList struct {
+	list func(context.Context) ([]cri.Image, error)
+	at   time.Time
+	last []v1.ContainerImage
+}
+
+func (l *imageList) get(ctx context.Context) []v1.ContainerImage {
+	if !l.at.IsZero() && time.Since(l.at) < imagesFresh {
+		return l.last
+	}
+	list, err := l.list(ctx)
+	if err != nil {
+		slog.Debug("cannot list images for the Node's status", "err", err)
+		return l.last
+	}
+	l.at, l.last = time.Now(), make([]v1.ContainerImage, 0, len(list))
+	for _, i := range list {
+		names := slices.Concat(i.Digests, i.Tags)
+		if len(names) == 0 {
+			continue
+		}
+		l.last = append(l.last, v1.ContainerImage{Names: names[:min(len(names), namesPerImage)], SizeBytes: int64(i.Size)})
+	}
+	return l.last
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/cni"
+	"github.com/minikubelet/minikubelet/pkg/cni/plugin"
+	"github.com/minikubelet/minikubelet/pkg/config"
+	"github.com/minikubelet/minikubelet/pkg/node"
+)
+
+// wireNetwork prepares to be the node's CNI plugin; parts serves it and installs it.
+func (a *agent) wireNetwork(context.Context) error {
+	if plugin.Provider(a.cfg.Network.Provider) == plugin.Runtime {
+		return nil
+	}
+	setBin := ""
+	if len(a.cfg.Network.BinDirs) > 0 {
+		setBin = a.cfg.Network.BinDirs[0]
+	}
+	confDir, binDirs := plugin.Dirs(a.host.status.Info, a.cfg.Network.ConfDir, setBin)
+	dir := filepath.Join(a.cfg.Agent.Root, "cni")
+	a.network.settings = cni.Settings{Socket: filepath.Join(dir, "cni.sock"), Dir: dir, ConfDir: confDir, BinDirs: binDirs}
+	a.network.node = cni.New(cni.Config{Dir: dir, ConfDir: confDir, BinDirs: binDirs, Log: slog.Default()})
+	return nil
+}
+
+// serveNetwork answers the runtime's CNI requests. The agent installs itself as the plugin once it listens, because the
+// runtime uses what is installed at once.
+func (a *agent) serveNetwork(ctx context.Context) error {
+	var subnet []netip.Prefix
+	if c := a.cfg.Network.PodCIDR; c.IsValid() {
+		subnet = []netip.Prefix{c}
+	}
+	provider, err := plugin.Install(plugin.Config{
+		Provider: plugin.Provider(a.cfg.Network.Provider), Settings: a.network.settings,
+		Bridge: plugin.Bridge{Subnet: subnet}, Log: slog.Default(),
+	})
+	if err != nil {
+		return err
+	}
+	slog.Info("pod networks", "provider", provider, "confDir", a.network.settings.ConfDir)
+	if provider == plugin.Runtime {
+		a.network.node = nil
+		<-ctx.Done()
+		return nil
+	}
+	return a.network.node.Serve(ctx, a.network.settings.Socket)
+}
+
+// liveSandboxes are the sandboxes that the runtime knows, by ID.
+func (a *agent) liveSandboxes(ctx context.Context) (map[string]bool, error) {
+	list, err := a.runtime.ListPodSandboxes(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	live := make(map[string]bool, len(list))
+	for _, s := range list {
+		live[s.Id] = true
+	}
+	return live, nil
+}
+
+func (a *agent) wireNode(context.Context) error {
+	c := node.Config{
+		Register: a.cfg.Node.Register,
+		Registration: node.Registration{
+			Name: a.host.name, Labels: a.cfg.Node.Labels, Taints: a.cfg.Node.Taints, ProviderID: a.cfg.Node.ProviderID,
+		},
+		Facts: node.Facts{
+			Machine: a.host.machine, MaxPods: maxPods(a.cfg.Node, a.host.machine.CPUs), IPs: a.host.ips, Hostname: a.host.name, Version: version,
+			MaxImages: a.cfg.Node.MaxImages,
+			Reserved:  node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
+		},
+		Observe: a.observeNode, Drivers: a.drivers, Changed: func() { a.writer.Poke(); a.changes.notify(); a.keepTaints() },
+		UpdateEvery: a.cfg.Node.StatusInterval, ReportEvery: a.cfg.Node.ReportInterval, Lease: a.cfg.Node.Lease,
+	}
+	if a.cfg.Server.Enabled {
+		c.Facts.Port = int32(a.cfg.Server.Address.Port())
+	}
+	if a.api.heartbeat != nil {
+		c.API, c.Watch = a.api.heartbeat, a.api.heartbeat
+	}
+	a.node = node.New(c)
+	return nil
+}
+
+// observeNode gathers what the Node's status rests on.
+func (a *agent) observeNode(ctx context.Context) node.Observation {
+	s := a.monitor.Status()
+	o := node.Observation{RuntimeVersion: a.host.runtime.String(), Images: a.listed.get(ctx)}
+	if !s.Runtime.Ready {
+		o.NotReady = append(o.NotReady, "container runtime is not ready: "+s.Runtime.Reason+": "+s.Runtime.Message)
+	}
+	if !s.Network.Ready {
+		o.NotReady = append(o.NotReady, "container runtime network not ready: "+s.Network.Reason+": "+s.Network.Message)
+	}
+	if n := a.network.node; n != nil {
+		if err := n.Status(); err != nil {
+			o.NotReady = append(o.NotReady, "pod network not ready: "+err.Error())
+		}
+	}
+	inUse, err := a.csi.InUse()
+	if err != nil {
+		slog.Warn("cannot tell which volumes are in use", "err", err)
+	}
+	for _, v := range inUse {
+		o.VolumesInUse = append(o.VolumesInUse, v1.UniqueVolumeName("kubernetes.io/csi/"+v.Driver+"^"+v.Handle))
+	}
+	pressure := a.guard.Pressure()
+	o.Pressure = node.Pressure{
+		Memory: slices.Contains(pressure, v1.NodeMemoryPressure), Disk: slices.Contains(pressure, v1.NodeDiskPressure),
+		PID: slices.Contains(pressure, v1.NodePIDPressure),
+	}
+	for _, h := range s.Handlers {
+		o.Handlers = append(o.Handlers, v1.NodeRuntimeHandler{Name: h.Name, Features: &v1.NodeRuntimeHandlerFeatures{
+			RecursiveReadOnlyMounts: new(h.RecursiveReadOnly), UserNamespaces: new(h.UserNamespaces),
+		}})
+	}
+	if s.SupplementalGroupsPolicy {
+		o.Features = &v1.NodeFeatures{SupplementalGroupsPolicy: new(true)}
+	}
+	return o
+}
+
+// drivers lists the CSI drivers of this node for its CSINode.
+func (a *agent) drivers() []storagev1.CSINodeDriver {
+	var out []storagev1.CSINodeDriver
+	for _, d := range a.csi.Drivers() {
+		n := storagev1.CSINodeDriver{Name: d.Name, NodeID: d.NodeID}
+		for key := range d.Topology {
+			n.TopologyKeys = append(n.TopologyKeys, key)
+		}
+		slices.Sort(n.TopologyKeys)
+		if d.MaxVolumes > 0 {
+			n.Allocatable = &storagev1.VolumeNodeResources{Count: new(int32(d.MaxVolumes))}
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// token requests a service account token that is bound to the pod.
+func (a *agent) token(ctx context.Context, p *v1.Pod, audience string, seconds int64) (string, time.Time, error) {
+	r := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: new(seconds),
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: p.Name, UID: p.UID},
+	}}
+	if audience != "" {
+		r.Spec.Audiences = []string{audience}
+	}
+	account := p.Spec.ServiceAccountName
+	if account == "" {
+		account = "default"
+	}
+	got, err := a.api.objects.Token(ctx, p.Namespace, account, r)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if end := got.Status.ExpirationTimestamp.Time; time.Now().After(end) {
+		a.events.Event(p, "", v1.EventTypeWarning, "TokenExpired",
+			"the token of service account "+account+" is over since "+end.UTC().Format(time.RFC3339)+" and the API server, which gives another, is away")
+	}
+	return got.Status.Token, got.Status.ExpirationTimestamp.Time, nil
+}
+
+// maxPods is how many pods may run: maxPods, and no more than podsPerCore for each core.
+func maxPods(n config.Node, cores int64) int64 {
+	if n.PodsPerCore > 0 {
+		return min(int64(n.MaxPods), int64(n.PodsPerCore)*cores)
+	}
+	return int64(n.MaxPods)
+}

@@ -1,0 +1,127 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	firstRetry = 2 * time.Second
+	lastRetry  = 5 * time.Minute
+	recheck    = time.Minute // how often a changed subject, such as a new address, is looked for
+)
+
+// Rotation keeps one certificate of a store current: it asks for one where there is none and in time before it expires.
+type Rotation struct {
+	Store   Store
+	Subject func() (Subject, bool) // false: nothing can be asked for yet
+	API     func() API             // with the credentials of now
+	Event   func(reason, message string)
+	Log     *slog.Logger
+
+	current atomic.Pointer[tls.Certificate]
+}
+
+// Current is the certificate in use; nil before there is one.
+func (r *Rotation) Current() *tls.Certificate { return r.current.Load() }
+
+// Load takes the current certificate of the store into use. That there is none is no error.
+func (r *Rotation) Load() error {
+	c, err := r.Store.Load()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		r.current.Store(c)
+	}
+	return err
+}
+
+// Run renews until the context ends.
+func (r *Rotation) Run(ctx context.Context) {
+	retry := firstRetry
+	jitter := 0.7 + 0.2*rand.Float64()
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		s, ok := r.Subject()
+		var wait time.Duration
+		if c := r.Current(); c != nil && (!ok || s.Covers(c.Leaf)) {
+			wait = time.Until(due(c.Leaf, jitter))
+		}
+		if !ok || wait > 0 {
+			t.Reset(min(max(wait, time.Second), recheck))
+			continue
+		}
+		if err := r.renew(ctx, s); err != nil {
+			if ctx.Err() == nil {
+				r.told(err)
+			}
+			t.Reset(retry)
+			retry = min(2*retry, lastRetry)
+			continue
+		}
+		retry, jitter = firstRetry, 0.7+0.2*rand.Float64()
+		t.Reset(time.Second)
+	}
+}
+
+// due is when a certificate is renewed: after 70 to 90 % of its life.
+func due(c *x509.Certificate, share float64) time.Time {
+	life := c.NotAfter.Sub(c.NotBefore)
+	return c.NotBefore.Add(time.Duration(share * float64(life)))
+}
+
+func (r *Rotation) told(err error) {
+	left := "there is none yet"
+	if c := r.Current(); c != nil {
+		left = "the one in use ends " + c.Leaf.NotAfter.Format(time.RFC3339)
+	}
+	r.Log.Error("cannot renew a certificate", "certificate", r.Store.Name, "in use", left, "err", err)
+	r.Event("CertificateRotationFailed", "cannot renew the certificate "+r.Store.Name+" ("+left+"): "+err.Error())
+}
+
+func (r *Rotation) renew(ctx context.Context, s Subject) error {
+	c, err := Obtain(ctx, r.API(), r.Store, s)
+	if err != nil {
+		return err
+	}
+	r.current.Store(c)
+	r.Log.Info("a certificate was issued", "certificate", r.Store.Name, "signer", s.Signer, "until", c.Leaf.NotAfter)
+	return nil
+}
+
+// Obtain has a certificate issued and makes it the store's current one.
+func Obtain(ctx context.Context, api API, store Store, s Subject) (*tls.Certificate, error) {
+	key, err := store.Key()
+	if err != nil {
+		return nil, err
+	}
+	pem, err := Request(ctx, api, s, key)
+	if errors.Is(err, ErrDenied) {
+		return nil, errors.Join(err, store.Forget()) // with the same key it would be the same request
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := store.Save(pem, key, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if !s.Covers(c.Leaf) {
+		return nil, errors.New("the certificate that was issued is not for what was asked")
+	}
+	return c, nil
+}

@@ -1,0 +1,51 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// removeBridge takes the agent's own bridge network away, unless pods are still on it.
+func removeBridge(dir string, b Bridge) error {
+	if b.Device == "" {
+		b.Device = BridgeDevice
+	}
+	if had, err := forgetBridge(dir); err != nil || !had {
+		return err
+	}
+	sys := filepath.Join("/sys/class/net", b.Device)
+	if _, err := os.Stat(filepath.Join(sys, "bridge")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if ports, err := os.ReadDir(filepath.Join(sys, "brif")); err != nil || len(ports) > 0 {
+		return err
+	}
+	if err := deleteBridge(b.Device); err != nil {
+		return fmt.Errorf("cannot delete the bridge %s: %w", b.Device, err)
+	}
+	return nil
+}
+
+// deleteBridge takes a bridge down and deletes it. Its two ioctls are all that the agent needs of a netlink library.
+func deleteBridge(name string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(0) // no IFF_UP
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return err
+	}
+	// SIOCBRDELBR reads a name, with which an ifreq begins.
+	return unix.IoctlIfreq(fd, unix.SIOCBRDELBR, ifr)
+}

@@ -1,0 +1,151 @@
+package cni
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ioTimeout bounds the reading of a request and the writing of its response.
+const ioTimeout = 10 * time.Second
+
+// Serve answers the plugin on a unix socket until the context ends, then waits for the requests under way. The socket
+// is root's alone. It fails when another agent answers on the socket.
+func (n *Node) Serve(ctx context.Context, socket string) error {
+	l, err := listen(ctx, socket)
+	if err != nil {
+		return fmt.Errorf("cannot serve the CNI plugin: %w", err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for {
+		c, err := l.AcceptUnix()
+		if ctx.Err() != nil {
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			l.Close()
+			return fmt.Errorf("cannot serve the CNI plugin: %w", err)
+		}
+		wg.Go(func() { n.serveConn(context.WithoutCancel(ctx), c) })
+	}
+}
+
+// listen takes the place of a socket that nobody listens on any more, as an agent that was killed leaves it.
+func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
+		return nil, err
+	}
+	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("another agent listens on %s: stop it first", socket)
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// serveConn answers one request. A plugin that goes away (the runtime gave up and killed it) ends the work on it; an
+// agent that is stopped finishes it.
+func (n *Node) serveConn(ctx context.Context, c *net.UnixConn) {
+	defer c.Close()
+	if err := checkPeer(c); err != nil {
+		n.cfg.Log.Warn("a connection to the CNI socket was refused", "err", err)
+		return
+	}
+	_ = c.SetDeadline(time.Now().Add(ioTimeout))
+	r, err := readRequest(c)
+	if err != nil {
+		n.answer(c, Response{Error: cniError(err)})
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c, MaxRequest)) // ends when the plugin is gone, or the answer was sent
+		cancel(errGone)
+	})
+	start := time.Now()
+	resp := n.Do(ctx, r)
+	n.logRequest(r, resp, time.Since(start))
+	n.answer(c, resp)
+	_ = c.CloseRead()
+	wg.Wait()
+}
+
+var errGone = errors.New("the runtime gave up")
+
+func (n *Node) answer(c net.Conn, resp Response) {
+	_ = c.SetWriteDeadline(time.Now().Add(ioTimeout))
+	if err := json.NewEncoder(c).Encode(resp); err != nil {
+		n.cfg.Log.Warn("cannot answer the CNI plugin", "err", err)
+	}
+}
+
+func (n *Node) logRequest(r Request, resp Response, took time.Duration) {
+	level, text := slog.LevelDebug, ""
+	if resp.Error != nil {
+		level, text = slog.LevelWarn, resp.Error.Error()
+	}
+	n.cfg.Log.Log(context.Background(), level, "CNI request", "command", r.Command, "container", r.ContainerID, "took", took, "err", text)
+}
+
+// readRequest reads one JSON value of at most MaxRequest bytes.
+func readRequest(r io.Reader) (Request, error) {
+	var req Request
+	lr := &io.LimitedReader{R: r, N: MaxRequest}
+	if err := json.NewDecoder(lr).Decode(&req); err != nil {
+		if lr.N == 0 {
+			err = fmt.Errorf("it is larger than %d bytes", MaxRequest)
+		}
+		return req, fmt.Errorf("cannot read the plugin's request: %w", err)
+	}
+	return req, nil
+}
+
+// checkPeer lets only root in, and the agent's own user where that is not root.
+func checkPeer(c *net.UnixConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return err
+	}
+	if credErr != nil {
+		return credErr
+	}
+	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
+		return fmt.Errorf("process %d of user %d may not use it", cred.Pid, cred.Uid)
+	}
+	return nil
+}

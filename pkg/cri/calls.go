@@ -1,0 +1,207 @@
+package cri
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// RunPodSandbox creates and starts a sandbox, its network included, within 4 minutes. Handler is a runtime handler, ""
+// for the default one.
+func (c *Client) RunPodSandbox(ctx context.Context, cfg *runtimeapi.PodSandboxConfig, handler string) (id string, err error) {
+	r, err := call(ctx, c, 2*c.timeout, "run the pod sandbox", c.runtime.RunPodSandbox,
+		&runtimeapi.RunPodSandboxRequest{Config: cfg, RuntimeHandler: handler})
+	return r.GetPodSandboxId(), err
+}
+
+// StopPodSandbox kills what runs in a sandbox and releases its network. A sandbox that is gone is stopped.
+func (c *Client) StopPodSandbox(ctx context.Context, id string) error {
+	_, err := call(ctx, c, c.timeout, "stop pod sandbox "+id, c.runtime.StopPodSandbox, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
+	return ignoreNotFound(err)
+}
+
+// RemovePodSandbox removes a sandbox and its containers. A sandbox that is gone is removed.
+func (c *Client) RemovePodSandbox(ctx context.Context, id string) error {
+	_, err := call(ctx, c, c.timeout, "remove pod sandbox "+id, c.runtime.RemovePodSandbox, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
+	return ignoreNotFound(err)
+}
+
+// PodSandboxStatus is the runtime's full word on a sandbox.
+func (c *Client) PodSandboxStatus(ctx context.Context, id string) (*runtimeapi.PodSandboxStatus, error) {
+	r, err := call(ctx, c, c.timeout, "ask for pod sandbox "+id, c.runtime.PodSandboxStatus, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
+	return r.GetStatus(), err
+}
+
+// ListPodSandboxes lists the sandboxes of one pod, or of all pods when uid is empty.
+func (c *Client) ListPodSandboxes(ctx context.Context, uid string) ([]*runtimeapi.PodSandbox, error) {
+	q := &runtimeapi.ListPodSandboxRequest{}
+	if uid != "" {
+		q.Filter = &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
+	}
+	r, err := call(ctx, c, c.timeout, "list pod sandboxes", c.runtime.ListPodSandbox, q)
+	return r.GetItems(), err
+}
+
+// CreateContainer makes a container in a sandbox; cfg and sandbox are what Container and Sandbox made.
+func (c *Client) CreateContainer(ctx context.Context, sandboxID string, cfg *runtimeapi.ContainerConfig, sandbox *runtimeapi.PodSandboxConfig) (id string, err error) {
+	r, err := call(ctx, c, c.timeout, "create container "+cfg.GetMetadata().GetName(), c.runtime.CreateContainer,
+		&runtimeapi.CreateContainerRequest{PodSandboxId: sandboxID, Config: cfg, SandboxConfig: sandbox})
+	return r.GetContainerId(), err
+}
+
+// StartContainer starts a created container.
+func (c *Client) StartContainer(ctx context.Context, id string) error {
+	_, err := call(ctx, c, c.timeout, "start container "+id, c.runtime.StartContainer, &runtimeapi.StartContainerRequest{ContainerId: id})
+	return err
+}
+
+// StopContainer sends the container's stop signal and kills it when grace is over; the call returns once it has ended.
+// Parts of a second count as a whole one; zero kills at once. A container that is gone is stopped.
+func (c *Client) StopContainer(ctx context.Context, id string, grace time.Duration) error {
+	seconds := int64(max(0, grace+time.Second-1) / time.Second)
+	_, err := call(ctx, c, time.Duration(seconds)*time.Second+c.timeout, "stop container "+id, c.runtime.StopContainer,
+		&runtimeapi.StopContainerRequest{ContainerId: id, Timeout: seconds})
+	return ignoreNotFound(err)
+}
+
+// RemoveContainer removes a container, killing it if it runs. A container that is gone is removed.
+func (c *Client) RemoveContainer(ctx context.Context, id string) error {
+	remove := func() error {
+		_, err := call(ctx, c, c.timeout, "remove container "+id, c.runtime.RemoveContainer, &runtimeapi.RemoveContainerRequest{ContainerId: id})
+		return ignoreNotFound(err)
+	}
+	err := remove()
+	if errors.Is(err, ErrPrecondition) && c.dropTask(ctx, id) == nil {
+		err = remove()
+	}
+	return err
+}
+
+// ContainerStatus is the runtime's full word on a container.
+func (c *Client) ContainerStatus(ctx context.Context, id string) (*runtimeapi.ContainerStatus, error) {
+	r, err := call(ctx, c, c.timeout, "ask for container "+id, c.runtime.ContainerStatus, &runtimeapi.ContainerStatusRequest{ContainerId: id})
+	return r.GetStatus(), err
+}
+
+// ListContainers lists the containers of one pod, or of all pods when uid is empty.
+func (c *Client) ListContainers(ctx context.Context, uid string) ([]*runtimeapi.Container, error) {
+	q := &runtimeapi.ListContainersRequest{}
+	if uid != "" {
+		q.Filter = &runtimeapi.ContainerFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
+	}
+	r, err := call(ctx, c, c.timeout, "list containers", c.runtime.ListContainers, q)
+	return r.GetContainers(), err
+}
+
+// ListPodSandboxStats lists the usage of the sandboxes of all pods, their containers and networks included.
+func (c *Client) ListPodSandboxStats(ctx context.Context) ([]*runtimeapi.PodSandboxStats, error) {
+	r, err := call(ctx, c, c.timeout, "list pod usage", c.runtime.ListPodSandboxStats, &runtimeapi.ListPodSandboxStatsRequest{})
+	return r.GetStats(), err
+}
+
+// ListContainerStats lists the usage of the containers of one pod, or of all pods when uid is empty.
+func (c *Client) ListContainerStats(ctx context.Context, uid string) ([]*runtimeapi.ContainerStats, error) {
+	q := &runtimeapi.ListContainerStatsRequest{}
+	if uid != "" {
+		q.Filter = &runtimeapi.ContainerStatsFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
+	}
+	r, err := call(ctx, c, c.timeout, "list container usage", c.runtime.ListContainerStats, q)
+	return r.GetStats(), err
+}
+
+// UpdateContainerResources changes the cgroup values of a container in place.
+func (c *Client) UpdateContainerResources(ctx context.Context, id string, r *runtimeapi.LinuxContainerResources) error {
+	_, err := call(ctx, c, c.timeout, "update the resources of container "+id, c.runtime.UpdateContainerResources,
+		&runtimeapi.UpdateContainerResourcesRequest{ContainerId: id, Linux: r})
+	return err
+}
+
+// ReopenContainerLog makes the runtime open a container's log file anew, after it was renamed.
+func (c *Client) ReopenContainerLog(ctx context.Context, id string) error {
+	_, err := call(ctx, c, c.timeout, "reopen the log of container "+id, c.runtime.ReopenContainerLog, &runtimeapi.ReopenContainerLogRequest{ContainerId: id})
+	return err
+}
+
+// ExecResult is how a command in a container ended.
+type ExecResult struct {
+	Stdout, Stderr []byte
+	ExitCode       int32
+}
+
+// ExecSync runs a command in a container and waits for it. Timeout is rounded up to seconds; zero means none but the
+// context's. A command that is killed at its timeout gives ErrTimeout.
+func (c *Client) ExecSync(ctx context.Context, id string, cmd []string, timeout time.Duration) (ExecResult, error) {
+	seconds := int64(max(0, timeout+time.Second-1) / time.Second)
+	limit := time.Duration(0)
+	if seconds > 0 {
+		limit = time.Duration(seconds)*time.Second + execSlack
+	}
+	r, err := call(ctx, c, limit, "run a command in container "+id, c.runtime.ExecSync,
+		&runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: cmd, Timeout: seconds})
+	if err != nil {
+		return ExecResult{}, err
+	}
+	return ExecResult{Stdout: r.Stdout, Stderr: r.Stderr, ExitCode: r.ExitCode}, nil
+}
+
+// Streams says which streams a session carries. A terminal has no separate stderr.
+type Streams struct{ Stdin, Stdout, Stderr, TTY bool }
+
+// Exec prepares a command in a container and returns the runtime's URL to stream it over.
+func (c *Client) Exec(ctx context.Context, id string, cmd []string, s Streams) (url string, err error) {
+	r, err := call(ctx, c, c.timeout, "exec in container "+id, c.runtime.Exec, &runtimeapi.ExecRequest{
+		ContainerId: id, Cmd: cmd, Tty: s.TTY, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr && !s.TTY,
+	})
+	return r.GetUrl(), err
+}
+
+// Attach prepares a session with a container's first process and returns the runtime's URL to stream it over.
+func (c *Client) Attach(ctx context.Context, id string, s Streams) (url string, err error) {
+	r, err := call(ctx, c, c.timeout, "attach to container "+id, c.runtime.Attach, &runtimeapi.AttachRequest{
+		ContainerId: id, Tty: s.TTY, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr && !s.TTY,
+	})
+	return r.GetUrl(), err
+}
+
+// PortForward prepares a session with ports of a sandbox and returns the runtime's URL to stream it over.
+func (c *Client) PortForward(ctx context.Context, sandboxID string, ports []int32) (url string, err error) {
+	r, err := call(ctx, c, c.timeout, "forward ports of pod sandbox "+sandboxID, c.runtime.PortForward,
+		&runtimeapi.PortForwardRequest{PodSandboxId: sandboxID, Port: ports})
+	return r.GetUrl(), err
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// ContainerRunning reports whether a container is running. One that is gone is not; one of a runtime that does not answer
+// is: containers outlive their runtime.
+func (c *Client) ContainerRunning(ctx context.Context, id string) (bool, error) {
+	s, err := c.ContainerStatus(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case errors.Is(err, ErrUnavailable):
+		return true, nil
+	}
+	return s.GetState() == runtimeapi.ContainerState_CONTAINER_RUNNING, err
+}
+
+// RunningContainer returns the ID of a pod's running container at an attempt, or "" when it does not run.
+func (c *Client) RunningContainer(ctx context.Context, uid, name string, attempt uint32) (id string, err error) {
+	list, err := c.ListContainers(ctx, uid)
+	if err != nil {
+		return "", err
+	}
+	for _, i := range list {
+		if m := i.GetMetadata(); m.GetName() == name && m.GetAttempt() == attempt && i.State == runtimeapi.ContainerState_CONTAINER_RUNNING {
+			return i.Id, nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,152 @@
+package cri
+
+import (
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
+)
+
+// Values of oom_score_adj by quality of service: the kernel kills the highest first.
+const (
+	oomGuaranteed = -997
+	oomBestEffort = 1000
+)
+
+// nodeCriticalPriority is the priority of the class system-node-critical.
+const nodeCriticalPriority = pod.CriticalPriority + 1000
+
+// Node is what of the node decides the cgroup values of containers.
+type Node struct {
+	MemoryCapacity int64    // bytes
+	CPUQuota       bool     // enforce CPU limits (cpuCFSQuota)
+	CPUPeriod      int64    // microseconds; 0 stands for 100000
+	CgroupV2       bool     // swap and OOM groups are set
+	SingleOOMKill  bool     // singleProcessOOMKill: cgroup v2 kills one process and not the container's all
+	PageSizes      []string // of huge pages that the node has, as resource names have them: 2Mi, 1Gi
+}
+
+// Resources are cgroup values in CRI's units; zero is unset.
+type Resources struct {
+	CPUShares, CPUQuota, CPUPeriod, MemoryLimit int64
+}
+
+func (r *Resources) cri() *runtimeapi.LinuxContainerResources {
+	if r == nil {
+		return nil
+	}
+	return &runtimeapi.LinuxContainerResources{
+		CpuShares: r.CPUShares, CpuQuota: r.CPUQuota, CpuPeriod: r.CPUPeriod, MemoryLimitInBytes: r.MemoryLimit,
+	}
+}
+
+// LinuxResources makes the cgroup values of a container.
+func LinuxResources(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, n Node) *runtimeapi.LinuxContainerResources {
+	cpuRequest, ok := c.Resources.Requests[v1.ResourceCPU]
+	cpuLimit := c.Resources.Limits[v1.ResourceCPU]
+	if !ok {
+		cpuRequest = cpuLimit
+	}
+	memory := c.Resources.Limits[v1.ResourceMemory]
+	out := &runtimeapi.LinuxContainerResources{
+		CpuShares:          resources.CPUShares(cpuRequest.MilliValue()),
+		MemoryLimitInBytes: memory.Value(),
+		OomScoreAdj:        OOMScoreAdj(p, c, qos, n.MemoryCapacity),
+		HugepageLimits:     hugepages(c.Resources.Limits, n.PageSizes),
+	}
+	if n.CPUQuota {
+		out.CpuPeriod = n.CPUPeriod
+		if out.CpuPeriod == 0 {
+			out.CpuPeriod = 100_000
+		}
+		out.CpuQuota = resources.CPUQuota(cpuLimit.MilliValue(), out.CpuPeriod)
+	}
+	if n.CgroupV2 {
+		out.MemorySwapLimitInBytes = out.MemoryLimitInBytes // memory and swap together: no swap
+		if !n.SingleOOMKill {
+			out.Unified = map[string]string{"memory.oom.group": "1"}
+		}
+	}
+	return out
+}
+
+// OOMScoreAdj ranks a container's processes for the kernel's OOM killer: guaranteed and node-critical pods last, best
+// effort first, burstable ones by how little of the node's memory they request. A sidecar never goes before the
+// containers that it serves.
+func OOMScoreAdj(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, memoryCapacity int64) int64 {
+	if p.Spec.Priority != nil && *p.Spec.Priority >= nodeCriticalPriority {
+		return oomGuaranteed
+	}
+	switch qos {
+	case v1.PodQOSGuaranteed:
+		return oomGuaranteed
+	case v1.PodQOSBestEffort:
+		return oomBestEffort
+	}
+	score := burstableScore(c, sharedMemory(p), memoryCapacity)
+	if pod.IsSidecar(c) {
+		for i := range p.Spec.Containers {
+			score = min(score, burstableScore(&p.Spec.Containers[i], sharedMemory(p), memoryCapacity))
+		}
+	}
+	return score
+}
+
+func burstableScore(c *v1.Container, shared, capacity int64) int64 {
+	if capacity <= 0 {
+		return oomBestEffort - 1
+	}
+	request := c.Resources.Requests.Memory().Value() + shared
+	// Between what a guaranteed and a best-effort container have, however much or little is requested.
+	return min(max(oomBestEffort-oomBestEffort*request/capacity, oomBestEffort+oomGuaranteed), oomBestEffort-1)
+}
+
+// sharedMemory is each container's part of the memory that the pod requests as a whole and no container does (KEP-2837).
+func sharedMemory(p *v1.Pod) int64 {
+	if p.Spec.Resources == nil {
+		return 0
+	}
+	total, ok := p.Spec.Resources.Requests[v1.ResourceMemory]
+	if !ok || len(p.Spec.Containers) == 0 {
+		return 0
+	}
+	left, n := total.Value(), int64(len(p.Spec.Containers))
+	for i := range p.Spec.Containers {
+		left -= p.Spec.Containers[i].Resources.Requests.Memory().Value()
+	}
+	for i := range p.Spec.InitContainers {
+		if c := &p.Spec.InitContainers[i]; pod.IsSidecar(c) {
+			left -= c.Resources.Requests.Memory().Value()
+			n++
+		}
+	}
+	return max(left, 0) / n
+}
+
+// hugepages limits every page size of the node; a size that is not asked for is limited to nothing.
+func hugepages(limits v1.ResourceList, sizes []string) []*runtimeapi.HugepageLimit {
+	var out []*runtimeapi.HugepageLimit
+	for _, size := range sizes {
+		limit := limits[v1.ResourceName(v1.ResourceHugePagesPrefix+size)]
+		out = append(out, &runtimeapi.HugepageLimit{PageSize: pageSize(size), Limit: uint64(max(limit.Value(), 0))})
+	}
+	return out
+}
+
+// pageSize turns the size of a resource name (2Mi) into the one of the cgroup's files (2MB).
+func pageSize(s string) string {
+	q, err := resource.ParseQuantity(s)
+	if err != nil {
+		return strings.TrimSuffix(s, "i") + "B"
+	}
+	units := []string{"B", "KB", "MB", "GB"}
+	n, u := q.Value(), 0
+	for n >= 1024 && n%1024 == 0 && u < len(units)-1 {
+		n, u = n/1024, u+1
+	}
+	return resource.NewQuantity(n, resource.DecimalSI).String() + units[u]
+}

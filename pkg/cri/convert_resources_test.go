@@ -1,0 +1,73 @@
+package cri
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+func TestOOMScoreAdj_RanksContainers(t *testing.T) {
+	const gi = int64(1) << 30
+	memory := func(s string) v1.ResourceRequirements {
+		return v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse(s)}}
+	}
+	tests := map[string]struct {
+		qos      v1.PodQOSClass
+		spec     v1.PodSpec
+		capacity int64
+		want     int64
+	}{
+		"guaranteed":                     {qos: v1.PodQOSGuaranteed, spec: v1.PodSpec{Containers: []v1.Container{{}}}, capacity: gi, want: -997},
+		"best effort":                    {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{Containers: []v1.Container{{}}}, capacity: gi, want: 1000},
+		"node critical":                  {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{Priority: new(int32(2000001000)), Containers: []v1.Container{{}}}, capacity: gi, want: -997},
+		"half of the memory":             {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{Resources: memory("512Mi")}}}, capacity: gi, want: 500},
+		"no request stays below 1000":    {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{}}}, capacity: gi, want: 999},
+		"all memory stays above 2":       {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{Resources: memory("1Gi")}}}, capacity: gi, want: 3},
+		"unknown capacity":               {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{Resources: memory("1Gi")}}}, want: 999},
+		"the pod's own request is split": {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Resources: new(memory("512Mi")), Containers: []v1.Container{{}, {}}}, capacity: gi, want: 750},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := &v1.Pod{Spec: tt.spec}
+			if got := OOMScoreAdj(p, &p.Spec.Containers[0], tt.qos, tt.capacity); got != tt.want {
+				t.Errorf("OOMScoreAdj() = %d, want %d", got, tt.want)
+			}
+		})
+	}
+	t.Run("sidecar as late as what it serves", func(t *testing.T) {
+		p := &v1.Pod{Spec: v1.PodSpec{
+			InitContainers: []v1.Container{{RestartPolicy: new(v1.ContainerRestartPolicyAlways)}},
+			Containers:     []v1.Container{{Resources: memory("512Mi")}},
+		}}
+		if got := OOMScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != 500 {
+			t.Errorf("OOMScoreAdj() = %d, want 500", got)
+		}
+	})
+}
+
+func TestLinuxResources_LimitsCPUAndMemory(t *testing.T) {
+	list := func(cpu string) v1.ResourceList { return v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu)} }
+	tests := map[string]struct {
+		res                   v1.ResourceRequirements
+		node                  Node
+		shares, quota, period int64
+	}{
+		"nothing asked":             {node: Node{CPUQuota: true}, shares: 2, period: 100000},
+		"limit stands for request":  {res: v1.ResourceRequirements{Limits: list("2")}, node: Node{CPUQuota: true}, shares: 2048, quota: 200000, period: 100000},
+		"tiny limit has a floor":    {res: v1.ResourceRequirements{Limits: list("1m")}, node: Node{CPUQuota: true}, shares: 2, quota: 1000, period: 100000},
+		"quota switched off":        {res: v1.ResourceRequirements{Limits: list("2")}, shares: 2048},
+		"period of the node":        {res: v1.ResourceRequirements{Limits: list("2")}, node: Node{CPUQuota: true, CPUPeriod: 5000}, shares: 2048, quota: 10000, period: 5000},
+		"shares have a ceiling":     {res: v1.ResourceRequirements{Requests: list("1000")}, shares: 262144},
+		"zero request is the least": {res: v1.ResourceRequirements{Requests: list("0"), Limits: list("1")}, shares: 2},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := LinuxResources(&v1.Pod{}, &v1.Container{Resources: tt.res}, v1.PodQOSBurstable, tt.node)
+			if diff := cmp.Diff([]int64{tt.shares, tt.quota, tt.period}, []int64{r.CpuShares, r.CpuQuota, r.CpuPeriod}); diff != "" {
+				t.Errorf("shares, quota, period (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

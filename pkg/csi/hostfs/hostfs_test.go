@@ -1,0 +1,187 @@
+package hostfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func write(t *testing.T, elem ...string) string {
+	t.Helper()
+	path := filepath.Join(elem...)
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(path, []byte("x"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func mountTmpfs(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatalf("mounting needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+}
+
+func TestRemoveTree_FollowsNoLinkAndEntersNoMount(t *testing.T) {
+	dir := t.TempDir()
+	precious := write(t, dir, "host", "precious")
+	tree := filepath.Join(dir, "tree")
+	write(t, tree, "a", "b", "c")
+	if err := os.Symlink(filepath.Join(dir, "host"), filepath.Join(tree, "link")); err != nil {
+		t.Fatal(err)
+	}
+	mounted := filepath.Join(tree, "a", "mnt")
+	mountTmpfs(t, mounted)
+	inside := write(t, mounted, "f")
+	if err := RemoveTree(tree); !errors.Is(err, ErrMounted) {
+		t.Errorf("error is %v, want ErrMounted", err)
+	}
+	for _, path := range []string{precious, inside} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := UnmountBelow(tree); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveTree(tree); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(tree); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the tree is still there: %v", err)
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Error(err)
+	}
+	if err := RemoveTree(filepath.Join(tree, "never", "was")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemoveTree_NeitherEntersABindMountOfTheSameFileSystem(t *testing.T) {
+	dir := t.TempDir()
+	precious := write(t, dir, "host", "precious")
+	tree := filepath.Join(dir, "tree")
+	point := filepath.Join(tree, "bind")
+	if err := os.MkdirAll(point, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(filepath.Dir(precious), point, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) })
+	if err := RemoveTree(tree); !errors.Is(err, ErrMounted) {
+		t.Errorf("error is %v, want ErrMounted", err)
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnmountBelow_UndoesStackedAndNestedMounts(t *testing.T) {
+	dir := t.TempDir()
+	a := filepath.Join(dir, "a")
+	mountTmpfs(t, a)
+	mountTmpfs(t, a)
+	mountTmpfs(t, filepath.Join(a, "b"))
+	sibling := filepath.Join(dir, "ab")
+	mountTmpfs(t, sibling)
+	if points, err := MountsBelow(a); err != nil || !slices.Equal(points, []string{filepath.Join(a, "b"), a, a}) {
+		t.Errorf("mounts are %q, %v", points, err)
+	}
+	if err := UnmountBelow(a); err != nil {
+		t.Error(err)
+	}
+	for path, want := range map[string]bool{a: false, sibling: true, filepath.Join(dir, "none"): false} {
+		if got, err := Mounted(path); got != want || err != nil {
+			t.Errorf("Mounted(%s) = %v, %v", path, got, err)
+		}
+	}
+}
+
+func TestOpenBeneath_StaysBeneath(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "outside")
+	root := filepath.Join(dir, "root")
+	write(t, root, "sub", "f")
+	for name, target := range map[string]string{"in": "sub/f", "up": "../outside", "abs": filepath.Join(root, "sub"), "proc": "/proc/self/root"} {
+		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, ok := range map[string]bool{"sub/f": true, "in": true, "sub/../sub/f": true, "up": false, "abs": false, "proc": false, "../outside": false, "/etc": false} {
+		f, err := OpenBeneath(root, name)
+		if err == nil {
+			f.Close()
+		}
+		if (err == nil) != ok {
+			t.Errorf("OpenBeneath(%s): %v", name, err)
+		}
+	}
+	if _, err := OpenBeneath(root, "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error is %v, want ErrNotExist", err)
+	}
+}
+
+func TestDecode_TellsGarbledFromMissing(t *testing.T) {
+	dir := t.TempDir()
+	var v map[string]string
+	if err := Decode(filepath.Join(dir, "none"), &v); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing: %v", err)
+	}
+	if err := Decode(write(t, dir, "garbled"), &v); !errors.Is(err, ErrGarbled) {
+		t.Errorf("garbled: %v", err)
+	}
+	if err := os.Symlink("garbled", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Decode(filepath.Join(dir, "link"), &v); !errors.Is(err, ErrGarbled) {
+		t.Errorf("link: %v", err)
+	}
+	good := filepath.Join(dir, "good")
+	if err := Encode(good, map[string]string{"a": "b"}, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := Decode(good, &v); err != nil || v["a"] != "b" {
+		t.Errorf("good: %v, %v", v, err)
+	}
+}
+
+func TestEncode_OnAFullDiskSaysSoAndKeepsTheOldContent(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "small")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatalf("mounting needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	path := filepath.Join(dir, "f")
+	if err := Encode(path, "old", false); err != nil {
+		t.Fatal(err)
+	}
+	err := Encode(path, make([]byte, 64<<10), false)
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("error is %v, want ENOSPC", err)
+	}
+	var got string
+	if err := Decode(path, &got); err != nil || got != "old" {
+		t.Errorf("content is %q, %v", got, err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("a half-written file is left: %v", entries)
+	}
+}

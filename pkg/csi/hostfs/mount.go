@@ -1,0 +1,80 @@
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// Mounted reports whether something is mounted at exactly this path. A path that is not there, and a symbolic link, are
+// not mounted.
+func Mounted(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.EHOSTDOWN):
+		return listed(path) // a mount whose server or device is gone
+	case err != nil:
+		return false, err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return false, nil
+	}
+	mounted, sure, err := mountinfo.MountedFast(path)
+	if sure && err == nil {
+		return mounted, nil
+	}
+	return listed(path)
+}
+
+func listed(path string) (bool, error) {
+	below, err := MountsBelow(path)
+	return slices.Contains(below, path), err
+}
+
+// MountsBelow lists the mount points at and below a path, the deepest and newest first: the order in which they can be
+// undone.
+func MountsBelow(path string) ([]string, error) {
+	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(path))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the mounts below %s: %w", path, err)
+	}
+	points := make([]string, 0, len(infos))
+	for _, m := range infos {
+		points = append(points, m.Mountpoint)
+	}
+	slices.Reverse(points)
+	slices.SortStableFunc(points, func(a, b string) int {
+		return strings.Count(b, string(filepath.Separator)) - strings.Count(a, string(filepath.Separator))
+	})
+	return points, nil
+}
+
+// UnmountBelow undoes every mount at and below a path. It tries them all and joins the errors.
+func UnmountBelow(path string) error {
+	points, err := MountsBelow(path)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range points {
+		if err := unix.Unmount(p, unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, unmountError(p, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func unmountError(path string, err error) error {
+	if errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("cannot unmount %s: %w (a process still uses it: see `fuser -vm %s`)", path, err, path)
+	}
+	return fmt.Errorf("cannot unmount %s: %w", path, err)
+}

@@ -1,0 +1,189 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/minikubelet/minikubelet/pkg/kube"
+)
+
+const (
+	queued       = 1000 // events that wait for the API server
+	perObject    = 25   // writes that one object's events may make at once ...
+	perObjectEvr = 5 * time.Minute
+	similarMax   = 10 // different messages of one reason and object before they are combined
+	firstRetry   = 200 * time.Millisecond
+	lastRetry    = 10 * time.Second
+)
+
+// API is what the sink needs of an API client.
+type API interface {
+	Create(ctx context.Context, k kube.Key, obj, into runtime.Object) error
+	Patch(ctx context.Context, k kube.Key, patch []byte, into runtime.Object) error
+}
+
+// sink writes events to the API server: one goroutine, in order.
+type sink struct {
+	api    API
+	queue  chan v1.Event
+	limit  *rate.Limiter
+	outage *kube.Outage
+
+	written map[string]v1.Event // by namespace/name of the event, or of the combined one
+	objects map[string]*subject
+}
+
+// subject limits one object's events.
+type subject struct {
+	limit   *rate.Limiter
+	reasons map[string]map[string]bool // by reason: messages seen
+	last    time.Time
+}
+
+func newSink(cfg Config) *sink {
+	if cfg.QPS == 0 {
+		cfg.QPS = 50
+	}
+	if cfg.Burst == 0 {
+		cfg.Burst = 100
+	}
+	return &sink{
+		api: cfg.API, queue: make(chan v1.Event, queued), limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
+		outage:  kube.NewOutage(cfg.Log, "write events to the API server"),
+		written: map[string]v1.Event{}, objects: map[string]*subject{},
+	}
+}
+
+// offer hands an event over if there is room.
+func (s *sink) offer(e v1.Event) {
+	select {
+	case s.queue <- e:
+	default:
+	}
+}
+
+func (s *sink) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-s.queue:
+			if e, ok := s.admit(e, time.Now()); ok && s.limit.Wait(ctx) == nil {
+				s.write(ctx, e)
+			}
+		}
+	}
+}
+
+// admit combines events that differ in the message only once they get many, and stops objects that make too many.
+func (s *sink) admit(e v1.Event, now time.Time) (v1.Event, bool) {
+	key := string(e.InvolvedObject.UID) + e.InvolvedObject.FieldPath
+	o := s.objects[key]
+	if o == nil {
+		o = &subject{limit: rate.NewLimiter(rate.Every(perObjectEvr), perObject), reasons: map[string]map[string]bool{}}
+		s.objects[key] = o
+		s.expire(now)
+	}
+	if now.Sub(o.last) > forget {
+		clear(o.reasons)
+	}
+	o.last = now
+	seen := o.reasons[e.Reason]
+	if seen == nil {
+		seen = map[string]bool{}
+		o.reasons[e.Reason] = seen
+	}
+	if len(seen) < similarMax {
+		seen[e.Message] = true
+	} else if !seen[e.Message] {
+		e.Name = fmt.Sprintf("%s.%s.combined", e.InvolvedObject.Name, shortHash(key+e.Reason))
+		e.Message = truncate("(combined from similar events): " + e.Message)
+	}
+	return e, o.limit.AllowN(now, 1)
+}
+
+// expire forgets what was not heard of for long.
+func (s *sink) expire(now time.Time) {
+	for k, o := range s.objects {
+		if now.Sub(o.last) > time.Hour && !o.last.IsZero() {
+			delete(s.objects, k)
+		}
+	}
+	for k, e := range s.written {
+		if now.Sub(e.LastTimestamp.Time) > forget {
+			delete(s.written, k)
+		}
+	}
+}
+
+// write sends one event and stays with it until the API server took or refused it, or the context ended. While the API
+// server is away the queue fills, and what does not fit is lost upstream.
+func (s *sink) write(ctx context.Context, e v1.Event) {
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		err := s.once(ctx, e)
+		if err == nil {
+			s.outage.OK()
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.outage.Failed(err)
+		if judged(err) {
+			return
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+func (s *sink) once(ctx context.Context, e v1.Event) error {
+	key := e.Namespace + "/" + e.Name
+	was, known := s.written[key]
+	if known {
+		e.Count = max(e.Count, was.Count+1)
+		raw, err := json.Marshal(map[string]any{"count": e.Count, "lastTimestamp": e.LastTimestamp, "message": e.Message})
+		if err != nil {
+			return fmt.Errorf("cannot encode an event: %w", err)
+		}
+		err = s.api.Patch(ctx, kube.Key{Resource: kube.Events, Namespace: e.Namespace, Name: e.Name}, raw, nil)
+		if err == nil {
+			s.written[key] = e
+		}
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	fresh := e
+	fresh.ResourceVersion = ""
+	err := s.api.Create(ctx, kube.Key{Resource: kube.Events, Namespace: e.Namespace}, &fresh, nil)
+	if err == nil || apierrors.IsAlreadyExists(err) {
+		s.written[key] = e
+		return nil
+	}
+	return err
+}
+
+// judged reports whether the API server has refused the event itself, such as one of a namespace that is being deleted.
+func judged(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
+}
+
+func shortHash(s string) string {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return strconv.FormatUint(h.Sum64(), 16)
+}

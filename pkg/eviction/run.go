@@ -1,0 +1,238 @@
+package eviction
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/stats"
+)
+
+const (
+	// hardGrace is what a pod has to end when a hard threshold or one of its own limits is crossed.
+	hardGrace = time.Second
+	// patience is how long the end of an evicted pod is waited for before the next must go.
+	patience = 30 * time.Second
+	// defaultTransition is how long a pressure stands after it was seen last.
+	defaultTransition = 5 * time.Minute
+	// soon is the pause between looks while memory is nearly short or an evicted pod is on its way out.
+	soon = time.Second
+)
+
+// Stats is where measurements come from.
+type Stats interface {
+	Node(context.Context) (stats.Node, error)
+	Memory(context.Context, []*v1.Pod) (map[types.UID]stats.Pod, error)
+	Disk(context.Context, []*v1.Pod) (map[types.UID]stats.Pod, error)
+}
+
+// Pods is the set of pods that eviction chooses from and orders to stop.
+type Pods interface {
+	Active() []*v1.Pod                  // pods that have something running and no order to stop
+	Gone(uid types.UID) bool            // nothing of the pod runs any more
+	Evict(uid types.UID, stop pod.Stop) // does not wait for the pod to stop
+}
+
+// Limits are what may change while a Guard runs.
+type Limits struct {
+	Thresholds  []Threshold
+	Transition  time.Duration // evictionPressureTransitionPeriod; zero is 5 min
+	MaxPodGrace time.Duration // evictionMaxPodGracePeriod, for soft thresholds
+}
+
+// Config is what a Guard works with.
+type Config struct {
+	Limits
+	Interval   time.Duration // between looks; zero is 10 s
+	Standalone bool          // no API server: static pods may be evicted, too
+	Stats      Stats
+	Pods       Pods
+	Reclaim    []func(context.Context) error                // free disk without harm to pods: dead containers, unused images
+	Changed    func()                                       // the node's pressure has changed; may be nil
+	Event      func(p *v1.Pod, typ, reason, message string) // a nil pod is the node
+	Log        *slog.Logger
+}
+
+// Guard watches the node.
+type Guard struct {
+	cfg     Config
+	state   state
+	evicted types.UID // ordered to stop for the node's sake, maybe not gone yet
+	since   time.Time // of that order
+
+	mu       sync.Mutex
+	pressure []v1.NodeConditionType
+	newer    *Limits // taken up at the next look
+}
+
+// New returns a guard. It looks at nothing before Run.
+func New(cfg Config) *Guard {
+	cfg.Transition = cmp.Or(cfg.Transition, defaultTransition)
+	if cfg.Interval == 0 {
+		cfg.Interval = 10 * time.Second
+	}
+	return &Guard{cfg: cfg}
+}
+
+// SetLimits changes the limits from the next look on. Soft thresholds begin to count anew; a pressure that stands goes on
+// to stand for the transition period.
+func (g *Guard) SetLimits(l Limits) {
+	l.Transition = cmp.Or(l.Transition, defaultTransition)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.newer = &l
+}
+
+func (g *Guard) takeLimits() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.newer != nil {
+		g.cfg.Limits, g.newer = *g.newer, nil
+		g.state.since, g.state.due = nil, nil // they go by the index of a threshold
+	}
+}
+
+// Pressure is what the node is short of, sorted; empty when it is well.
+func (g *Guard) Pressure() []v1.NodeConditionType {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.pressure)
+}
+
+// Run watches until the context ends.
+func (g *Guard) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			timer.Reset(g.pass(ctx))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pass looks at the node once and says when to look again.
+func (g *Guard) pass(ctx context.Context) time.Duration {
+	g.takeLimits()
+	now := time.Now()
+	node, err := g.cfg.Stats.Node(ctx)
+	if err != nil && ctx.Err() == nil {
+		g.cfg.Log.Warn("cannot measure all of the node", "error", err)
+	}
+	seen := observe(node)
+	var due []Threshold
+	var pressure []v1.NodeConditionType
+	g.state, due, pressure = g.state.next(g.cfg.Thresholds, seen, g.cfg.Transition, now)
+	g.publish(pressure)
+
+	pods := candidates(g.cfg.Pods.Active(), g.cfg.Standalone)
+	if g.enforceLimits(ctx, pods, node.Shared) || ctx.Err() != nil {
+		return g.cfg.Interval // what they give back is seen at the next look
+	}
+	if len(due) > 0 && !g.waiting(now) && !g.relieve(ctx, due[0], seen, pods, node.Shared) {
+		return g.cfg.Interval // looking sooner would not help
+	}
+	if g.waiting(now) || near(g.cfg.Thresholds, seen) {
+		return min(soon, g.cfg.Interval)
+	}
+	return g.cfg.Interval
+}
+
+// waiting reports whether a pod that was evicted is still on its way out.
+func (g *Guard) waiting(now time.Time) bool {
+	return g.evicted != "" && now.Sub(g.since) < patience && !g.cfg.Pods.Gone(g.evicted)
+}
+
+// relieve frees what a threshold asks for: first what no pod misses, then at most one pod. It reports whether it could.
+func (g *Guard) relieve(ctx context.Context, t Threshold, seen observations, pods []*v1.Pod, shared bool) bool {
+	info, _ := t.Signal.info()
+	g.cfg.Event(nil, v1.EventTypeWarning, "EvictionThresholdMet", "Attempting to reclaim "+string(info.resource))
+	if info.condition == v1.NodeDiskPressure {
+		for _, reclaim := range g.cfg.Reclaim {
+			if err := reclaim(ctx); err != nil {
+				g.cfg.Log.Warn("cannot free what is not used", "resource", info.resource, "error", err)
+			}
+		}
+		node, err := g.cfg.Stats.Node(ctx)
+		if after := observe(node); err == nil && !slices.ContainsFunc(g.cfg.Thresholds, func(t Threshold) bool { return t.crossed(after, true) }) {
+			g.cfg.Log.Info("freed enough without evicting a pod", "resource", info.resource)
+			return true
+		}
+	}
+	measure := g.cfg.Stats.Disk
+	if info.condition != v1.NodeDiskPressure {
+		measure = g.cfg.Stats.Memory
+	}
+	used, err := measure(ctx, pods)
+	if err != nil {
+		g.cfg.Log.Warn("cannot measure all pods", "error", err)
+	}
+	if ctx.Err() != nil || err != nil && len(used) == 0 {
+		return false // blind: any choice would be a wrong one
+	}
+	p := victim(t.Signal, pods, used, shared)
+	if p == nil {
+		g.cfg.Log.Error("the node is short of a resource and has no pod that may be evicted", "resource", info.resource)
+		return false
+	}
+	grace := hardGrace
+	if t.Soft {
+		grace = min(g.cfg.MaxPodGrace, pod.GracePeriod(p))
+	}
+	g.evicted, g.since = p.UID, time.Now()
+	g.evict(p, grace, message(t, seen, p, used[p.UID]))
+	return true
+}
+
+// enforceLimits evicts the pods that exceed their own limits of local storage, and reports whether there were any.
+func (g *Guard) enforceLimits(ctx context.Context, pods []*v1.Pod, shared bool) (any bool) {
+	var limited []*v1.Pod
+	for _, p := range pods {
+		if hasLimits(p) {
+			limited = append(limited, p)
+		}
+	}
+	if len(limited) == 0 {
+		return false
+	}
+	used, err := g.cfg.Stats.Disk(ctx, limited)
+	if err != nil && ctx.Err() == nil {
+		g.cfg.Log.Warn("cannot measure all of the pods' local storage", "error", err)
+	}
+	for _, p := range limited {
+		if why := overLimit(p, used[p.UID], shared); why != "" {
+			g.evict(p, hardGrace, why)
+			any = true
+		}
+	}
+	return any
+}
+
+func (g *Guard) evict(p *v1.Pod, grace time.Duration, message string) {
+	g.cfg.Log.Info("evicting a pod", "pod", pod.FullName(p), "uid", p.UID, "reason", message)
+	g.cfg.Event(p, v1.EventTypeWarning, "Evicted", message)
+	g.cfg.Pods.Evict(p.UID, pod.Stop{Reason: "Evicted", Message: message, Grace: grace, At: time.Now(), By: "eviction"})
+}
+
+func (g *Guard) publish(pressure []v1.NodeConditionType) {
+	g.mu.Lock()
+	changed := !slices.Equal(g.pressure, pressure)
+	g.pressure = pressure
+	g.mu.Unlock()
+	if !changed {
+		return
+	}
+	g.cfg.Log.Info("the node's pressure has changed", "conditions", pressure)
+	if g.cfg.Changed != nil {
+		g.cfg.Changed()
+	}
+}

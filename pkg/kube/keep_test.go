@@ -1,0 +1,102 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/kube"
+)
+
+// away is an API server that gives tokens, or an error.
+type away struct {
+	kube.ObjectClient
+	err error
+}
+
+func (a *away) Get(context.Context, kube.Key, runtime.Object) error { return a.err }
+
+func (a *away) Create(_ context.Context, _ kube.Key, _, into runtime.Object) error {
+	if a.err == nil {
+		into.(*authenticationv1.TokenRequest).Status = authenticationv1.TokenRequestStatus{Token: "t1", ExpirationTimestamp: metav1.NewTime(time.Unix(1, 0))}
+	}
+	return a.err
+}
+
+func TestKeep_ATokenIsThePodsOwnAndOnlyForAnOutage(t *testing.T) {
+	dir := t.TempDir()
+	keep, err := kube.OpenKeep(filepath.Join(dir, "keep"), slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &away{}
+	o := kube.NewObjects(server, func(types.UID) {}, keep, nil)
+	ask := func(uid types.UID, audience string) (string, error) {
+		r := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+			Audiences: []string{audience}, BoundObjectRef: &authenticationv1.BoundObjectReference{UID: uid},
+		}}
+		got, err := o.Token(t.Context(), "ns", "default", r)
+		return got.Status.Token, err
+	}
+	if token, err := ask("u1", "a"); token != "t1" || err != nil {
+		t.Fatal(token, err)
+	}
+	server.err = errors.New("connection refused")
+	if token, err := ask("u1", "a"); token != "t1" || err != nil {
+		t.Errorf("during an outage: %q, %v; want the token of before", token, err)
+	}
+	for _, other := range []struct {
+		uid      types.UID
+		audience string
+	}{{"u2", "a"}, {"u1", "b"}} {
+		if token, err := ask(other.uid, other.audience); err == nil {
+			t.Errorf("%v got the token of another: %q", other, token)
+		}
+	}
+	server.err = apierrors.NewForbidden(v1.Resource("serviceaccounts"), "default", errors.New("no"))
+	if token, err := ask("u1", "a"); err == nil {
+		t.Errorf("a refusal was answered with the token of before: %q", token)
+	}
+	server.err = errors.New("connection refused")
+	o.Unreference("u1")
+	if token, err := ask("u1", "a"); err == nil {
+		t.Errorf("a pod that is gone left its token: %q", token)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "keep", "tokens", "*")); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+func TestKeep_AGarbledFileIsNoAnswer(t *testing.T) {
+	dir := t.TempDir()
+	keep, err := kube.OpenKeep(dir, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "secrets", "ns", "s.json")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(`{"da`), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	o := kube.NewObjects(&away{err: errors.New("connection refused")}, func(types.UID) {}, keep, nil)
+	if s, err := o.Secret(t.Context(), "ns", "s"); err == nil {
+		t.Errorf("Secret() = %v, want the server's error", s)
+	}
+	if _, err := o.Secret(t.Context(), "../..", "s"); err == nil {
+		t.Error("a namespace that leaves its directory was taken")
+	}
+	o.Prune()
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("what no pod names is still there: %v", err)
+	}
+}

@@ -1,0 +1,98 @@
+package kube
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// repeatAfter is how long an unchanged failure stays unmentioned once it was logged.
+const repeatAfter = 5 * time.Minute
+
+// Outage logs the failures of one activity without flooding: the first of a kind at once, its repetitions every five
+// minutes, and the recovery once. The zero value is not usable; it is safe for concurrent use.
+type Outage struct {
+	log  *slog.Logger
+	what string
+
+	mu    sync.Mutex
+	kind  string
+	since time.Time
+	said  time.Time
+	times int
+}
+
+// NewOutage watches over an activity, which is named as in "cannot <what>".
+func NewOutage(log *slog.Logger, what string) *Outage {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Outage{log: log, what: what}
+}
+
+// Failed files a failure.
+func (o *Outage) Failed(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	kind, remedy := Explain(err)
+	if o.times == 0 {
+		o.since = now
+	}
+	o.times++
+	if kind == o.kind && now.Sub(o.said) < repeatAfter {
+		return
+	}
+	o.kind, o.said = kind, now
+	args := []any{"error", err, "times", o.times}
+	if remedy != "" {
+		args = append(args, "remedy", remedy)
+	}
+	o.log.Error("cannot "+o.what, args...)
+}
+
+// OK files a success.
+func (o *Outage) OK() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.times == 0 {
+		return
+	}
+	o.log.Info("can "+o.what+" again", "after", time.Since(o.since).Round(time.Second), "failures", o.times)
+	o.kind, o.times = "", 0
+}
+
+// Explain sorts an error of a request into a kind (unauthorized, forbidden, certificate, throttled, unreachable, other)
+// and says what a person can do about it; the remedy is empty where only waiting helps.
+func Explain(err error) (kind, remedy string) {
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var host x509.HostnameError
+	var verify *tls.CertificateVerificationError
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return "unauthorized", "the API server does not accept the kubeconfig's credentials: renew the client certificate or the token"
+	case apierrors.IsForbidden(err):
+		return "forbidden", "the credentials must be those of user system:node:<node name> in group system:nodes, and the API server must run the Node authorizer"
+	case errors.As(err, &unknown):
+		return "certificate", "the API server's certificate is not signed by the kubeconfig's certificate-authority: take the cluster's current CA"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "certificate", fmt.Sprintf("a certificate is not valid now (%s): renew the API server's certificate or set the clock", time.Now().Format(time.RFC3339))
+	case errors.As(err, &host):
+		return "certificate", "the API server's certificate is not for this address: use a name that it was made for as the kubeconfig's server"
+	case errors.As(err, &verify):
+		return "certificate", "the API server's certificate cannot be verified: check the kubeconfig's certificate-authority"
+	case apierrors.IsTooManyRequests(err):
+		return "throttled", ""
+	}
+	if s := apierrors.APIStatus(nil); errors.As(err, &s) {
+		return "refused: " + string(s.Status().Reason), ""
+	}
+	return "unreachable", ""
+}

@@ -1,0 +1,124 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// ErrServicesUnknown means that the API server has not told the services yet.
+var ErrServicesUnknown = errors.New("services have not yet been read from the API server")
+
+// ServiceList holds the services that have a cluster IP, of which containers get environment variables: their names,
+// addresses and ports alone. What it knows is served during an outage too. It is safe for concurrent use.
+type ServiceList struct {
+	client Lister
+	log    *slog.Logger
+	keep   *Keep
+	first  chan struct{} // closed when the services are known
+
+	mu    sync.Mutex
+	known map[types.NamespacedName]v1.Service // nil until the first list
+}
+
+// NewServiceList returns a list that is kept while Run runs. What keep holds is served before the API server has told
+// anything; nil keeps nothing.
+func NewServiceList(client Lister, keep *Keep, log *slog.Logger) *ServiceList {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &ServiceList{client: client, keep: keep, log: log, first: make(chan struct{})}
+}
+
+// Run follows the services until the context ends.
+func (l *ServiceList) Run(ctx context.Context) {
+	f := Follow{
+		Client: l.client, Key: Key{Resource: Services}, NewList: func() runtime.Object { return &v1.ServiceList{} }, To: (*serviceReceiver)(l),
+	}
+	f.Run(ctx)
+}
+
+// In returns the services of the namespaces, in the order of their names. When the API server does not tell them within 2
+// seconds, they are as the last pod of these namespaces that started on this node had them, else ErrServicesUnknown.
+func (l *ServiceList) In(ctx context.Context, namespaces ...string) ([]v1.Service, error) {
+	t := time.NewTimer(firstAnswer)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-t.C:
+		if kept, ok := l.keep.getServices(namespaces); ok {
+			return kept, nil
+		}
+		return nil, ErrServicesUnknown
+	case <-l.first:
+	}
+	l.mu.Lock()
+	all := slices.Collect(maps.Values(l.known))
+	l.mu.Unlock()
+	all = slices.DeleteFunc(all, func(s v1.Service) bool { return !slices.Contains(namespaces, s.Namespace) })
+	slices.SortFunc(all, func(a, b v1.Service) int { return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name) })
+	l.keep.putServices(namespaces, all)
+	return all, nil
+}
+
+// serviceReceiver is how Follow fills a ServiceList.
+type serviceReceiver ServiceList
+
+func (r *serviceReceiver) Connected() {}
+
+func (r *serviceReceiver) Failed(err error) {
+	r.log.Debug("cannot watch services", "error", err)
+}
+
+func (r *serviceReceiver) Replace(objects []runtime.Object) {
+	known := make(map[types.NamespacedName]v1.Service, len(objects))
+	for _, o := range objects {
+		if s, ok := slimService(o); ok {
+			known[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = s
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		close(r.first)
+	}
+	r.known = known
+}
+
+func (r *serviceReceiver) Apply(kind watch.EventType, obj runtime.Object) {
+	full, ok := obj.(*v1.Service)
+	if !ok {
+		return
+	}
+	s, has := slimService(obj)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := types.NamespacedName{Namespace: full.Namespace, Name: full.Name}
+	if has && kind != watch.Deleted {
+		r.known[key] = s
+		return
+	}
+	delete(r.known, key)
+}
+
+// slimService keeps what containers are told; ok is false for a service without a cluster IP.
+func slimService(o runtime.Object) (v1.Service, bool) {
+	s, ok := o.(*v1.Service)
+	if !ok || s.Spec.ClusterIP == "" || s.Spec.ClusterIP == v1.ClusterIPNone {
+		return v1.Service{}, false
+	}
+	var slim v1.Service
+	slim.Namespace, slim.Name, slim.Spec.ClusterIP, slim.Spec.Ports = s.Namespace, s.Name, s.Spec.ClusterIP, s.Spec.Ports
+	return slim, true
+}

@@ -1,0 +1,70 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/go-logr/logr"
+	crilogs "k8s.io/cri-client/pkg/logs"
+	"k8s.io/klog/v2"
+)
+
+// Options are those of v1.PodLogOptions that concern one log file.
+type Options struct {
+	Follow     bool // until the container ends or the context does
+	Timestamps bool // before each line, RFC 3339
+	Since      time.Time
+	TailLines  *int64
+	LimitBytes *int64
+}
+
+// Running tells whether a container is running; while the runtime does not answer, it is taken to be.
+type Running func(ctx context.Context, containerID string) (bool, error)
+
+// ErrNoLog is the error of a log that is not there: the container was not started, or its log was removed.
+var ErrNoLog = errors.New("there is no log")
+
+// Read copies a container's log at path to stdout and stderr, which may be the same writer. ID and running are needed
+// for Follow alone. The end of the context ends a follower without an error.
+func Read(ctx context.Context, path, id string, o Options, running Running, stdout, stderr io.Writer) error {
+	var err error
+	if o.Follow {
+		err = follow(ctx, path, id, o, running, stdout, stderr)
+	} else {
+		opts := &crilogs.LogOptions{TailLines: o.TailLines, LimitBytes: o.LimitBytes, Since: o.Since, Timestamp: o.Timestamps}
+		// The library logs lines that it cannot read, and with them what containers say.
+		err = crilogs.ReadLogs(klog.NewContext(ctx, logr.Discard()), path, id, opts, nil, stdout, stderr)
+	}
+	switch {
+	case err == nil || o.Follow && ctx.Err() != nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) || missing(path):
+		return fmt.Errorf("cannot read %s: %w: %w", path, ErrNoLog, err)
+	}
+	return fmt.Errorf("cannot read log %s: %w", path, err)
+}
+
+// Tail returns the end of a log: at most so many lines, and of them the last maxBytes bytes.
+func Tail(path string, lines, maxBytes int) (string, error) {
+	w := &lastBytes{max: maxBytes}
+	err := Read(context.Background(), path, "", Options{TailLines: new(int64(lines))}, nil, w, w)
+	return string(w.b), err
+}
+
+// lastBytes keeps the end of what is written to it.
+type lastBytes struct {
+	b   []byte
+	max int
+}
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	l.b = append(l.b, p...)
+	if over := len(l.b) - l.max; over > 0 {
+		l.b = append(l.b[:0], l.b[over:]...)
+	}
+	return len(p), nil
+}

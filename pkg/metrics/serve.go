@@ -1,0 +1,71 @@
+package metrics
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// patience is how long a request may measure.
+const patience = 20 * time.Second
+
+// ServeSummary answers /stats/summary; with only_cpu_and_memory=true, no disk is walked.
+func (c *Collector) ServeSummary(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	readings, err := c.Read(ctx, r.URL.Query().Get("only_cpu_and_memory") != "true")
+	if err != nil {
+		slog.Warn("a summary lacks what could not be measured", "err", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	if err := e.Encode(Summary(readings)); err != nil {
+		slog.Debug("cannot send a summary", "err", err)
+	}
+}
+
+// Resource is the handler of /metrics/resource.
+func (c *Collector) Resource() http.Handler {
+	d := newResourceDescs()
+	return c.handler(false, func(r Readings, failed bool) []series { return d.series(Summary(r), failed) })
+}
+
+// Cadvisor is the handler of /metrics/cadvisor.
+func (c *Collector) Cadvisor() http.Handler {
+	d := newCadvisorDescs()
+	return c.handler(false, func(r Readings, _ bool) []series { return d.series(r, Summary(r)) })
+}
+
+func (c *Collector) handler(disk bool, make func(r Readings, failed bool) []series) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		readings, err := c.Read(ctx, disk)
+		if err != nil {
+			slog.Warn("metrics lack what could not be measured", "path", r.URL.Path, "err", err)
+		}
+		registry := prometheus.NewRegistry()
+		if err := registry.Register(once(make(readings, err != nil))); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	})
+}
+
+// once is a collector of series that are made already. It describes nothing, so that their set may change.
+type once []series
+
+func (once) Describe(chan<- *prometheus.Desc) {}
+
+func (o once) Collect(out chan<- prometheus.Metric) {
+	for _, s := range o {
+		out <- s.metric()
+	}
+}

@@ -1,0 +1,194 @@
+package metrics
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/stats"
+)
+
+// Summary puts readings into the form of /stats/summary.
+func Summary(r Readings) *statsapi.Summary {
+	out := &statsapi.Summary{Node: node(r), Pods: []statsapi.PodStats{}}
+	for _, p := range r.Pods {
+		if s := r.Sandboxes[p.UID]; s != nil && p.Status.Phase == v1.PodRunning {
+			out.Pods = append(out.Pods, podStats(r, p, s.GetLinux()))
+		}
+	}
+	slices.SortFunc(out.Pods, func(a, b statsapi.PodStats) int {
+		return cmp.Or(cmp.Compare(a.PodRef.Namespace, b.PodRef.Namespace), cmp.Compare(a.PodRef.Name, b.PodRef.Name))
+	})
+	return out
+}
+
+func node(r Readings) statsapi.NodeStats {
+	now := metav1.NewTime(r.At)
+	n := statsapi.NodeStats{
+		NodeName: r.Node.Name, StartTime: metav1.NewTime(r.Boot),
+		CPU: &statsapi.CPUStats{Time: now, UsageCoreNanoSeconds: &r.CPU, UsageNanoCores: r.Rate},
+		Fs:  fs(now, r.Machine.Nodefs), Runtime: &statsapi.RuntimeStats{ImageFs: fs(now, r.Machine.Imagefs), ContainerFs: fs(now, r.Machine.Imagefs)},
+	}
+	if m := r.Machine.Memory; m.Capacity > 0 {
+		n.Memory = &statsapi.MemoryStats{
+			Time: now, AvailableBytes: new(uint64(m.Available)), WorkingSetBytes: new(uint64(r.Machine.MemoryWS)),
+			UsageBytes: new(uint64(r.Machine.MemoryWS)),
+		}
+	}
+	if p := r.Machine.PIDs; p.Capacity > 0 {
+		n.Rlimit = &statsapi.RlimitStats{Time: now, MaxPID: new(p.Capacity), NumOfRunningProcesses: new(p.Capacity - p.Available)}
+	}
+	if len(r.Network) > 0 {
+		n.Network = &statsapi.NetworkStats{Time: now, InterfaceStats: r.Network[0], Interfaces: r.Network}
+	}
+	return n
+}
+
+func fs(at metav1.Time, f stats.FS) *statsapi.FsStats {
+	if f.Bytes.Capacity == 0 {
+		return nil
+	}
+	out := &statsapi.FsStats{
+		Time: at, AvailableBytes: new(uint64(f.Bytes.Available)), CapacityBytes: new(uint64(f.Bytes.Capacity)),
+		UsedBytes: new(uint64(f.Bytes.Capacity - f.Bytes.Available)),
+	}
+	if f.Inodes.Capacity > 0 {
+		out.Inodes, out.InodesFree = new(uint64(f.Inodes.Capacity)), new(uint64(f.Inodes.Available))
+		out.InodesUsed = new(uint64(f.Inodes.Capacity - f.Inodes.Available))
+	}
+	return out
+}
+
+func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsapi.PodStats {
+	out := statsapi.PodStats{
+		PodRef: statsapi.PodReference{Name: p.Name, Namespace: p.Namespace, UID: string(p.UID)},
+		CPU:    cpu(s.GetCpu()), Memory: memory(s.GetMemory()), Containers: []statsapi.ContainerStats{}, VolumeStats: nil,
+	}
+	if p.Status.StartTime != nil {
+		out.StartTime = *p.Status.StartTime
+	}
+	if n := s.GetNetwork(); n.GetDefaultInterface() != nil {
+		out.Network = &statsapi.NetworkStats{Time: stamp(n.Timestamp), InterfaceStats: iface(n.DefaultInterface)}
+		out.Network.Interfaces = append(out.Network.Interfaces, iface(n.DefaultInterface))
+		for _, i := range n.Interfaces {
+			if i.Name != n.DefaultInterface.Name { // some runtimes list it again
+				out.Network.Interfaces = append(out.Network.Interfaces, iface(i))
+			}
+		}
+	}
+	if n := s.GetProcess().GetProcessCount(); n != nil {
+		out.ProcessStats = &statsapi.ProcessStats{ProcessCount: &n.Value}
+	}
+	disk, walked := r.Disk[p.UID]
+	for _, c := range s.GetContainers() {
+		out.Containers = append(out.Containers, containerStats(r, p, c, disk))
+	}
+	slices.SortFunc(out.Containers, func(a, b statsapi.ContainerStats) int { return cmp.Compare(a.Name, b.Name) })
+	if walked {
+		out.EphemeralStorage = used(r, disk.Disk)
+		for _, v := range p.Spec.Volumes {
+			if u, ok := disk.Volumes[v.Name]; ok {
+				out.VolumeStats = append(out.VolumeStats, statsapi.VolumeStats{Name: v.Name, FsStats: *used(r, u)})
+			}
+		}
+	}
+	return out
+}
+
+func containerStats(r Readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk stats.Pod) statsapi.ContainerStats {
+	out := statsapi.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory())}
+	if st := statusOf(p, out.Name); st != nil && st.State.Running != nil {
+		out.StartTime = st.State.Running.StartedAt
+	}
+	if w := c.GetWritableLayer(); w != nil {
+		out.Rootfs = used(r, stats.Usage{Bytes: int64(w.GetUsedBytes().GetValue()), Inodes: int64(w.GetInodesUsed().GetValue())})
+		if f := r.Machine.Imagefs; f.Bytes.Capacity > 0 {
+			out.Rootfs.AvailableBytes, out.Rootfs.CapacityBytes = new(uint64(f.Bytes.Available)), new(uint64(f.Bytes.Capacity))
+		}
+	}
+	for _, d := range disk.Containers {
+		if d.Name == out.Name {
+			out.Logs = used(r, d.Logs)
+		}
+	}
+	return out
+}
+
+// used is what files take of the node's file system.
+func used(r Readings, u stats.Usage) *statsapi.FsStats {
+	out := fs(metav1.NewTime(r.At), r.Machine.Nodefs)
+	if out == nil {
+		out = &statsapi.FsStats{Time: metav1.NewTime(r.At)}
+	}
+	out.UsedBytes, out.InodesUsed = new(uint64(u.Bytes)), new(uint64(u.Inodes))
+	return out
+}
+
+func statusOf(p *v1.Pod, name string) *v1.ContainerStatus {
+	for _, list := range [][]v1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+func cpu(u *runtimeapi.CpuUsage) *statsapi.CPUStats {
+	if u == nil {
+		return nil
+	}
+	return &statsapi.CPUStats{Time: stamp(u.Timestamp), UsageCoreNanoSeconds: value(u.UsageCoreNanoSeconds), UsageNanoCores: value(u.UsageNanoCores), PSI: psi(u.Psi)}
+}
+
+func memory(u *runtimeapi.MemoryUsage) *statsapi.MemoryStats {
+	if u == nil {
+		return nil
+	}
+	return &statsapi.MemoryStats{
+		Time: stamp(u.Timestamp), AvailableBytes: value(u.AvailableBytes), UsageBytes: value(u.UsageBytes),
+		WorkingSetBytes: value(u.WorkingSetBytes), RSSBytes: value(u.RssBytes), PageFaults: value(u.PageFaults),
+		MajorPageFaults: value(u.MajorPageFaults), PSI: psi(u.Psi),
+	}
+}
+
+func psi(p *runtimeapi.PsiStats) *statsapi.PSIStats {
+	if p == nil {
+		return nil
+	}
+	data := func(d *runtimeapi.PsiData) statsapi.PSIData {
+		return statsapi.PSIData{Total: d.GetTotal(), Avg10: d.GetAvg10(), Avg60: d.GetAvg60(), Avg300: d.GetAvg300()}
+	}
+	return &statsapi.PSIStats{Full: data(p.Full), Some: data(p.Some)}
+}
+
+func iface(i *runtimeapi.NetworkInterfaceUsage) statsapi.InterfaceStats {
+	return statsapi.InterfaceStats{Name: i.GetName(), RxBytes: value(i.RxBytes), RxErrors: value(i.RxErrors), TxBytes: value(i.TxBytes), TxErrors: value(i.TxErrors)}
+}
+
+func value(v *runtimeapi.UInt64Value) *uint64 {
+	if v == nil {
+		return nil
+	}
+	return &v.Value
+}
+
+func stamp(ns int64) metav1.Time { return metav1.NewTime(time.Unix(0, ns)) }
+
+// owner names the container of a series.
+func owner(p *v1.Pod, container string) (image, id string) {
+	if st := statusOf(p, container); st != nil {
+		image, id = st.Image, st.ContainerID
+	}
+	if c, _ := pod.SpecOf(p, container); c != nil && image == "" {
+		image = c.Image
+	}
+	return image, id
+}

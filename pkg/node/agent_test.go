@@ -1,0 +1,301 @@
+package node_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/minikubelet/minikubelet/pkg/kube"
+	"github.com/minikubelet/minikubelet/pkg/node"
+)
+
+// server keeps one Node and one lease and counts the requests, by verb and resource.
+type server struct {
+	mu    sync.Mutex
+	away  bool
+	node  *v1.Node
+	lease *coordinationv1.Lease
+	made  int
+	count map[string]int
+	watch *watch.FakeWatcher
+}
+
+func (s *server) call(verb string, k kube.Key) error {
+	s.count[fmt.Sprintf("%s %s", verb, k.Resource[strings.LastIndexByte(string(k.Resource), '/')+1:])]++
+	if s.away {
+		return errors.New("connection refused")
+	}
+	return nil
+}
+
+func (s *server) List(_ context.Context, k kube.Key, _ metav1.ListOptions, into runtime.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.node != nil {
+		into.(*v1.NodeList).Items = []v1.Node{*s.node}
+	}
+	return s.call("list", k)
+}
+
+func (s *server) Watch(context.Context, kube.Key, metav1.ListOptions) (watch.Interface, error) {
+	s.watch = watch.NewFake()
+	return s.watch, nil
+}
+
+func (s *server) Get(_ context.Context, k kube.Key, into runtime.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.Resource == kube.Nodes && s.node != nil {
+		s.node.DeepCopyInto(into.(*v1.Node))
+		return s.call("get", k)
+	}
+	return errors.Join(s.call("get", k), apierrors.NewNotFound(schema.GroupResource{}, k.Name))
+}
+
+func (s *server) Create(_ context.Context, k kube.Key, obj, into runtime.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.call("create", k); err != nil {
+		return err
+	}
+	switch o := obj.(type) {
+	case *v1.Node:
+		if s.node != nil {
+			return apierrors.NewAlreadyExists(schema.GroupResource{}, o.Name)
+		}
+		s.made++
+		s.node = o.DeepCopy()
+		s.node.UID, s.node.ResourceVersion = "uid", "1"
+		s.node.DeepCopyInto(into.(*v1.Node))
+	case *coordinationv1.Lease:
+		s.lease = o.DeepCopy()
+	}
+	return nil
+}
+
+func (s *server) Update(_ context.Context, k kube.Key, obj, _ runtime.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.call("update", k); err != nil {
+		return err
+	}
+	if s.lease == nil {
+		return apierrors.NewNotFound(schema.GroupResource{}, k.Name)
+	}
+	s.lease = obj.(*coordinationv1.Lease).DeepCopy()
+	return nil
+}
+
+func (s *server) Patch(_ context.Context, k kube.Key, _ []byte, into runtime.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.node.DeepCopyInto(into.(*v1.Node))
+	k.Resource += Resource(k.Sub)
+	return s.call("patch", k)
+}
+
+// Resource marks a subresource in the counts.
+func Resource(sub string) kube.Resource { return kube.Resource("." + sub) }
+
+func run(t *testing.T, s *server, cfg node.Config) *node.Agent {
+	t.Helper()
+	s.count = map[string]int{}
+	cfg.API, cfg.Watch, cfg.Register = s, s, true
+	cfg.Registration.Name = "n1"
+	cfg.Facts = node.Facts{Hostname: "n1", IPs: addrs("192.0.2.7"), MaxPods: 110}
+	if cfg.Observe == nil {
+		cfg.Observe = func(context.Context) node.Observation { return node.Observation{} }
+	}
+	a := node.New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { a.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return a
+}
+
+func (s *server) times(what string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count[what]
+}
+
+func TestAgent_RegistersOnceAndRenewsTheLeaseEveryTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		a := run(t, s, node.Config{})
+		pass(2*time.Minute + time.Second)
+		if s.made != 1 || a.Node().UID != "uid" {
+			t.Errorf("registered %d times, knows %q", s.made, a.Node().UID)
+		}
+		if n := s.times("create leases") + s.times("update leases"); n != 14 { // one of them to add the owner, which was not known at the first
+			t.Errorf("%d renewals in 2 minutes, want 14", n)
+		}
+		if o := s.lease.OwnerReferences; len(o) != 1 || o[0].UID != "uid" {
+			t.Errorf("owners of the lease: %v", o)
+		}
+		if n := s.times("patch nodes.status"); n != 0 {
+			t.Errorf("%d status writes without a change, want 0", n)
+		}
+	})
+}
+
+// A pod from a file is admitted by what the Node may use, also when the API server is away.
+func TestAgent_KnowsWhatPodsMayUseFromTheStart(t *testing.T) {
+	a := node.New(node.Config{Facts: node.Facts{MaxPods: 7}, Registration: node.Registration{Name: "n1"}})
+	if n := a.Node(); n.Status.Allocatable.Pods().Value() != 7 || n.Status.Capacity.Pods().Value() != 7 {
+		t.Errorf("allocatable %v, capacity %v", n.Status.Allocatable, n.Status.Capacity)
+	}
+	select {
+	case <-a.Known():
+		t.Error("the Node is known before an API server has told it")
+	default:
+	}
+}
+
+func TestAgent_WritesTheStatusOnAChangeAndEveryFiveMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var notReady []string
+		s := &server{}
+		a := run(t, s, node.Config{Observe: func(context.Context) node.Observation {
+			mu.Lock()
+			defer mu.Unlock()
+			return node.Observation{NotReady: notReady}
+		}})
+		pass(5*time.Minute + 15*time.Second)
+		if n := s.times("patch nodes.status"); n != 1 {
+			t.Fatalf("%d status writes after 5 minutes, want the sign of life", n)
+		}
+		mu.Lock()
+		notReady = []string{"the runtime is down"}
+		mu.Unlock()
+		a.Poke()
+		synctest.Wait()
+		if n := s.times("patch nodes.status"); n != 2 {
+			t.Errorf("%d status writes after the change, want 2", n)
+		}
+	})
+}
+
+func TestAgent_AdoptsANodeThatExists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{node: &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "old", Labels: map[string]string{"mine": "kept"}}}}
+		a := run(t, s, node.Config{})
+		synctest.Wait()
+		if s.made != 0 || a.Node().UID != "old" || s.times("patch nodes.") != 1 || s.times("patch nodes.status") != 1 {
+			t.Errorf("made %d, knows %q, requests %v", s.made, a.Node().UID, s.count)
+		}
+	})
+}
+
+func TestAgent_RegistersAgainAfterADeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		run(t, s, node.Config{})
+		synctest.Wait()
+		s.mu.Lock()
+		gone := s.node
+		s.node = nil
+		s.mu.Unlock()
+		s.watch.Delete(gone)
+		synctest.Wait()
+		if s.made != 2 {
+			t.Errorf("registered %d times, want 2", s.made)
+		}
+	})
+}
+
+func TestAgent_MakesADeletedLeaseAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		run(t, s, node.Config{})
+		pass(15 * time.Second)
+		s.mu.Lock()
+		s.lease = nil
+		s.mu.Unlock()
+		pass(10 * time.Second)
+		if s.lease == nil {
+			t.Error("the lease stays away")
+		}
+	})
+}
+
+func TestAgent_JoinsWithinTenSecondsOfAnOutagesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{away: true}
+		run(t, s, node.Config{})
+		pass(10 * time.Minute)
+		s.mu.Lock()
+		s.away = false
+		s.mu.Unlock()
+		pass(16 * time.Second) // 10 s and the jitter
+		if s.made != 1 || s.lease == nil {
+			t.Errorf("registered %d times, lease %v", s.made, s.lease)
+		}
+	})
+}
+
+func TestAgent_NamesItsCSIDriversOnceThereAreAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var drivers []storagev1.CSINodeDriver
+		s := &server{}
+		a := run(t, s, node.Config{Drivers: func() []storagev1.CSINodeDriver {
+			mu.Lock()
+			defer mu.Unlock()
+			return drivers
+		}})
+		pass(time.Minute)
+		if n := s.times("get csinodes"); n != 0 {
+			t.Errorf("%d requests without a driver", n)
+		}
+		mu.Lock()
+		drivers = []storagev1.CSINodeDriver{{Name: "d", NodeID: "n1"}}
+		mu.Unlock()
+		a.Poke()
+		pass(time.Minute)
+		if n := s.times("create csinodes"); n != 1 {
+			t.Errorf("created %d times, want 1", n)
+		}
+	})
+}
+
+func TestAgent_ComputesTheNodeWithoutAnAPIServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := node.New(node.Config{
+			Registration: node.Registration{Name: "n1", Labels: map[string]string{"a": "b"}},
+			Facts:        node.Facts{Hostname: "n1", IPs: addrs("192.0.2.7")},
+			Observe:      func(context.Context) node.Observation { return node.Observation{RuntimeVersion: "containerd://2.4.2"} },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { a.Run(ctx) })
+		defer func() { cancel(); wg.Wait() }()
+		synctest.Wait()
+		n := a.Node()
+		if n.Status.NodeInfo.ContainerRuntimeVersion != "containerd://2.4.2" || n.Labels["a"] != "b" {
+			t.Errorf("standalone node: %+v", n)
+		}
+	})
+}
+
+// pass lets the bubble's time go by, and everything that is due then come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

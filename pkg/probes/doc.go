@@ -1,0 +1,16 @@
+// Package probes asks running containers how they are: it owns the liveness, readiness and startup probes of every
+// container of the node, and the verdicts that they have reached. It never acts on a verdict: a verdict that changes
+// pokes the pod's loop, which reads it with Set.Verdicts and plans.
+//
+// The pod's loop calls Set.Sync after every pass with the containers that run. Each probe of a container is one
+// goroutine that lives as long as there is something to find out:
+//
+//	        +- startup ---- Success -> gate opens, worker ends
+//	        |               Failed  -> verdict stands, worker ends (the container will be restarted)
+//	start --+
+//	        +- liveness  -- waits for the gate, then probes until Failed
+//	        +- readiness -- waits for the gate, then probes until the container is gone
+//
+// A container without a startup probe has its gate open from the start. Checks make no goroutine of their own where the
+// standard library allows it, so that fifty probes a second are cheap.
+package probes

@@ -1,0 +1,113 @@
+package probes
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+)
+
+// kind is which of a container's probes one is; its text is how events name it.
+type kind string
+
+const (
+	startup   kind = "Startup"
+	liveness  kind = "Liveness"
+	readiness kind = "Readiness"
+)
+
+// attempts is how often one check is made when it could not be made.
+const attempts = 3
+
+// worker runs one probe of one container.
+type worker struct {
+	kind     kind
+	spec     *v1.Probe
+	check    checker
+	due      time.Time       // not before this: start of the container and its initial delay
+	jitter   bool            // spread the first checks: the agent has just started on many containers
+	gate     <-chan struct{} // closed once the container has started
+	report   func(pod.Result, string)
+	observed func(reason, message string)
+	counted  func(result string)
+}
+
+// run checks until the context ends or until nothing is left to find out. Checks start a period apart; one that took
+// longer than the period is followed by the next at once.
+func (w *worker) run(ctx context.Context) {
+	if w.kind != startup {
+		select {
+		case <-w.gate:
+		case <-ctx.Done():
+			return
+		}
+	}
+	period := orDefault(w.spec.PeriodSeconds, 10)
+	success, failure := max(w.spec.SuccessThreshold, 1), w.spec.FailureThreshold
+	if failure <= 0 {
+		failure = 3
+	}
+	next := time.Now()
+	if w.jitter {
+		next = next.Add(rand.N(period))
+	}
+	if next.Before(w.due) {
+		next = w.due
+	}
+	timer := time.NewTimer(time.Until(next))
+	defer timer.Stop()
+
+	var t tally
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		if result, text := w.once(ctx); result != "" {
+			if verdict := t.add(result, success, failure); verdict != "" {
+				w.report(verdict, text)
+				if w.kind == startup || w.kind == liveness && verdict == pod.Failed {
+					return
+				}
+			}
+		}
+		next = next.Add(period)
+		if now := time.Now(); next.Before(now) {
+			next = now
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// once makes one check and tells what was seen as an event. It returns "" when the check could not be made, which counts
+// neither for nor against the container.
+func (w *worker) once(ctx context.Context) (pod.Result, string) {
+	found, text := w.check.Check(ctx)
+	for i := 1; found == errored && i < attempts && ctx.Err() == nil; i++ {
+		found, text = w.check.Check(ctx)
+	}
+	if ctx.Err() != nil {
+		return "", "" // what a container answers that is gone or going says nothing
+	}
+	switch found {
+	case passed:
+		w.counted("successful")
+		return pod.Success, text
+	case warned:
+		w.counted("successful")
+		w.observed("ProbeWarning", fmt.Sprintf("%s probe warning: %s", w.kind, text))
+		return pod.Success, text
+	case failed:
+		w.counted("failed")
+		w.observed("Unhealthy", fmt.Sprintf("%s probe failed: %s", w.kind, text))
+		return pod.Failed, text
+	}
+	w.counted("unknown")
+	w.observed("Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %s", w.kind, text))
+	return "", ""
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// User is who makes a request.
+type User struct {
+	Name, UID string
+	Groups    []string
+	Extra     map[string][]string
+}
+
+// Anonymous is the user of a request without credentials, where those are let in.
+var anonymous = User{Name: "system:anonymous", Groups: []string{"system:unauthenticated"}}
+
+// Attributes are what a request is authorized by: a verb on a subresource of the node.
+type Attributes struct {
+	User        User
+	Verb        string // get, create, ...
+	Subresource string // proxy, stats, metrics, log, pods, healthz, configz
+	Path        string
+}
+
+// Auth decides who may ask what.
+type Auth struct {
+	// Token reviews a bearer token; nil lets no token in. Not ok: the token is not valid.
+	Token func(ctx context.Context, token string) (u User, ok bool, err error)
+	// Allow authorizes; nil allows everybody who is authenticated (authorization.mode AlwaysAllow).
+	Allow     func(ctx context.Context, a Attributes) (allowed bool, reason string, err error)
+	Anonymous bool // let requests in that have no credentials
+}
+
+var errNoCredentials = errors.New("no client certificate and no bearer token")
+
+// authenticate tells who makes a request. A certificate was verified by the TLS handshake already.
+func (a Auth) authenticate(r *http.Request) (User, error) {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return certificateUser(r.TLS.VerifiedChains[0][0]), nil
+	}
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if ok && strings.EqualFold(scheme, "Bearer") && token != "" && a.Token != nil {
+		u, ok, err := a.Token(r.Context(), strings.TrimSpace(token))
+		if err != nil {
+			return User{}, err
+		}
+		if !ok {
+			return User{}, errors.New("the bearer token is not valid")
+		}
+		return u, nil
+	}
+	if a.Anonymous {
+		return anonymous, nil
+	}
+	return User{}, errNoCredentials
+}
+
+// certificateUser reads a Kubernetes client certificate: the common name is the user, the organizations are the groups.
+func certificateUser(c *x509.Certificate) User {
+	return User{Name: c.Subject.CommonName, Groups: append(c.Subject.Organization[:len(c.Subject.Organization):len(c.Subject.Organization)], "system:authenticated")}
+}
+
+// attributes maps a request to the verb and the node's subresource that guard it, as the kubelet does.
+func attributes(u User, r *http.Request) Attributes {
+	verbs := map[string]string{
+		http.MethodGet: "get", http.MethodHead: "get", http.MethodPost: "create", http.MethodPut: "update",
+		http.MethodPatch: "patch", http.MethodDelete: "delete",
+	}
+	a := Attributes{User: u, Verb: verbs[r.Method], Subresource: "proxy", Path: r.URL.Path}
+	for prefix, sub := range map[string]string{
+		"/stats": "stats", "/metrics": "metrics", "/logs": "log", "/checkpoint": "checkpoint",
+		"/configz": "configz", "/healthz": "healthz", "/pods": "pods", "/runningpods": "pods",
+	} {
+		if r.URL.Path == prefix || strings.HasPrefix(r.URL.Path, prefix+"/") {
+			a.Subresource = sub
+		}
+	}
+	return a
+}
+
+// guard lets a request through to next when its user is known and allowed.
+func (a Auth) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, err := a.authenticate(r)
+		if err != nil {
+			http.Error(w, "Unauthorized: "+err.Error(), http.StatusUnauthorized)
+			return
+		}
+		if a.Allow != nil {
+			at := attributes(u, r)
+			ok, reason, err := a.Allow(r.Context(), at)
+			if err != nil {
+				http.Error(w, "cannot authorize the request: the API server does not answer", http.StatusInternalServerError)
+				return
+			}
+			if !ok {
+				http.Error(w, "Forbidden (user="+u.Name+", verb="+at.Verb+", resource=nodes, subresource="+at.Subresource+") "+reason, http.StatusForbidden)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}

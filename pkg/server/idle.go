@@ -1,0 +1,56 @@
+package server
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"time"
+)
+
+// limitIdle cuts the upgraded connections of a handler on which nothing was read or written for a time; 0: never.
+func limitIdle(timeout time.Duration, next http.HandlerFunc) http.HandlerFunc {
+	if timeout <= 0 {
+		return next
+	}
+	return func(w http.ResponseWriter, r *http.Request) { next(idleWriter{w, timeout}, r) }
+}
+
+type idleWriter struct {
+	http.ResponseWriter
+	timeout time.Duration
+}
+
+// Unwrap is for http.ResponseController.
+func (w idleWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack hands over the connection with a deadline that moves on with each read and write.
+func (w idleWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	idle := idleConn{c, w.timeout}
+	return idle, buffered, idle.SetDeadline(time.Now().Add(w.timeout))
+}
+
+type idleConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c idleConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, c.extend(n, err)
+}
+
+func (c idleConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.extend(n, err)
+}
+
+func (c idleConn) extend(n int, err error) error {
+	if n == 0 || err != nil {
+		return err
+	}
+	return c.SetDeadline(time.Now().Add(c.timeout))
+}

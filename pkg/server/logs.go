@@ -1,0 +1,90 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+)
+
+// logOptions reads the query of a log request, as the API server and kubectl write it.
+func logOptions(q url.Values) (*v1.PodLogOptions, error) {
+	o := &v1.PodLogOptions{}
+	for name, to := range map[string]*bool{"follow": &o.Follow, "previous": &o.Previous, "timestamps": &o.Timestamps} {
+		if v := q.Get(name); v != "" {
+			b, err := strconv.ParseBool(v)
+			if err != nil {
+				return nil, fmt.Errorf("%s=%q is neither true nor false", name, v)
+			}
+			*to = b
+		}
+	}
+	for name, to := range map[string]**int64{"tailLines": &o.TailLines, "limitBytes": &o.LimitBytes, "sinceSeconds": &o.SinceSeconds} {
+		v := q.Get(name)
+		if v == "" || name == "tailLines" && v == "all" {
+			continue
+		}
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 || n == 0 && name != "tailLines" {
+			return nil, fmt.Errorf("%s=%q is not a number that can be used", name, v)
+		}
+		*to = &n
+	}
+	if v := q.Get("sinceTime"); v != "" {
+		t, err := time.Parse(time.RFC3339, v)
+		if err != nil {
+			return nil, fmt.Errorf("sinceTime=%q is not an RFC 3339 time", v)
+		}
+		if o.SinceSeconds != nil {
+			return nil, errors.New("at most one of sinceTime and sinceSeconds may be given")
+		}
+		o.SinceTime = &metav1.Time{Time: t}
+	}
+	return o, nil
+}
+
+// log streams a container's log; each write goes out at once, so that a follower sees it. With no container named it is
+// the first one's, or the one that the pod's annotation names.
+func (s Source) log(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.subject(r)
+	if err != nil {
+		return err
+	}
+	container := containerName(r, p)
+	if c, _ := pod.SpecOf(p, container); c == nil {
+		return notFound("container %q not found in pod %q", container, p.Name)
+	}
+	o, err := logOptions(r.URL.Query())
+	if err != nil {
+		return badRequest("%v", err)
+	}
+	fw := &flushing{w: w}
+	w.Header().Set("Content-Type", "text/plain")
+	if err := s.Logs(r.Context(), fw, p, container, o); err != nil && !fw.begun && !errors.Is(err, context.Canceled) {
+		return badRequest("%v", err)
+	}
+	return nil
+}
+
+// flushing sends each write on its way at once.
+type flushing struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+func (f *flushing) Write(b []byte) (int, error) {
+	f.begun = true
+	n, err := f.w.Write(b)
+	if err != nil {
+		return n, err
+	}
+	return n, http.NewResponseController(f.w).Flush()
+}

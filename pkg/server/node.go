@@ -1,0 +1,165 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// NodeConfig is the HTTPS server's configuration.
+type NodeConfig struct {
+	Address        string // host:port
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	ClientCAs      func() (*x509.CertPool, error) // asked at each connection; nil: no client certificate is accepted
+	Auth           Auth
+	MinVersion     uint16        // of TLS; 0: 1.2
+	CipherSuites   []uint16      // of TLS 1.2; none: Go's
+	StreamTimeout  time.Duration // how long exec, attach and port-forward may be silent both ways; 0: for ever
+	NoDebugging    bool          // logs, exec, attach, port-forward and run are refused (enableDebuggingHandlers: false)
+}
+
+// Node is the HTTPS server of a node.
+type Node struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// ListenNode opens the HTTPS server; Run serves it.
+func ListenNode(cfg NodeConfig, src Source) (*Node, error) {
+	l, err := net.Listen("tcp", cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w: set address or port to what is free", cfg.Address, err)
+	}
+	s := newHTTPServer(cfg.Auth.guard(cfg.mux(src)))
+	s.TLSConfig = cfg.tls()
+	return &Node{listener: l, server: s}, nil
+}
+
+func (cfg NodeConfig) tls() *tls.Config {
+	c := &tls.Config{
+		MinVersion: max(cfg.MinVersion, tls.VersionTLS12), CipherSuites: cfg.CipherSuites, GetCertificate: cfg.GetCertificate,
+		// Streams are upgraded by hijacking, which HTTP/2 does not have; the API server speaks HTTP/1.1 to nodes.
+		NextProtos: []string{"http/1.1"},
+	}
+	if cfg.ClientCAs == nil {
+		return c
+	}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		pool, err := cfg.ClientCAs()
+		if err != nil {
+			return nil, err
+		}
+		now := c.Clone()
+		now.ClientCAs, now.GetConfigForClient = pool, nil
+		return now, nil
+	}
+	return c
+}
+
+// Addr is where the server listens.
+func (n *Node) Addr() net.Addr { return n.listener.Addr() }
+
+// Close gives up the address of a server that is not run.
+func (n *Node) Close() error { return n.listener.Close() }
+
+// Run serves until ctx ends.
+func (n *Node) Run(ctx context.Context) error {
+	return run(ctx, n.server, func() error { return n.server.ServeTLS(n.listener, "", "") })
+}
+
+// shutdownGrace is how long requests may go on when the agent ends; streams are cut.
+const shutdownGrace = 2 * time.Second
+
+func run(ctx context.Context, s *http.Server, serve func() error) error {
+	s.BaseContext = func(net.Listener) context.Context { return ctx }
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		err := s.Shutdown(grace)
+		stopped <- errors.Join(ignoreDeadline(err), s.Close())
+	})
+	err := serve()
+	if stop() || !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func ignoreDeadline(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+func (cfg NodeConfig) mux(src Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", plain(src.healthz))
+	mux.HandleFunc("GET /configz", plain(src.configz))
+	mux.HandleFunc("GET /pods", plain(src.pods))
+	mux.HandleFunc("GET /pods/", plain(src.pods))
+	for pattern, h := range src.Handlers {
+		mux.Handle(pattern, h)
+	}
+	if cfg.NoDebugging {
+		for _, path := range []string{"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/runningpods/", "/logs/", "/debug/"} {
+			mux.HandleFunc(path, debuggingDisabled)
+		}
+		return mux
+	}
+	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", plain(src.log))
+	stream := func(h handler) http.HandlerFunc { return limitIdle(cfg.StreamTimeout, plain(h)) }
+	for _, m := range []string{"GET", "POST"} {
+		mux.HandleFunc(m+" /exec/{namespace}/{pod}/{container}", stream(src.exec))
+		mux.HandleFunc(m+" /exec/{namespace}/{pod}/{uid}/{container}", stream(src.exec))
+		mux.HandleFunc(m+" /attach/{namespace}/{pod}/{container}", stream(src.attach))
+		mux.HandleFunc(m+" /attach/{namespace}/{pod}/{uid}/{container}", stream(src.attach))
+		mux.HandleFunc(m+" /portForward/{namespace}/{pod}", stream(src.portForward))
+		mux.HandleFunc(m+" /portForward/{namespace}/{pod}/{uid}", stream(src.portForward))
+	}
+	return mux
+}
+
+func debuggingDisabled(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "Debug endpoints are disabled.", http.StatusMethodNotAllowed)
+}
+
+func (s Source) healthz(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.Health(); err != nil {
+		return err
+	}
+	fmt.Fprint(w, "ok")
+	return nil
+}
+
+// Health is the plain health server on loopback.
+type Health struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// ListenHealth opens the health server; Run serves it.
+func ListenHealth(address string, src Source) (*Health, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w: set healthzPort to what is free, or to 0 for none", address, err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", plain(src.healthz))
+	return &Health{listener: l, server: newHTTPServer(mux)}, nil
+}
+
+// Close gives up the address of a server that is not run.
+func (h *Health) Close() error { return h.listener.Close() }
+
+// Run serves until ctx ends.
+func (h *Health) Run(ctx context.Context) error {
+	return run(ctx, h.server, func() error { return h.server.Serve(h.listener) })
+}

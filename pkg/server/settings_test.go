@@ -1,0 +1,122 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestNode_RefusesWhatDebuggingHandlersServeWhenTheyAreOff(t *testing.T) {
+	n := newNode()
+	n.set(runningPod("p"))
+	for path, want := range map[string]int{
+		"/containerLogs/default/p/c": 405, "/exec/default/p/c": 405, "/attach/default/p/c": 405, "/portForward/default/p": 405,
+		"/run/default/p/c": 405, "/runningpods/": 405, "/logs/": 405, "/pods": 200, "/healthz": 200,
+	} {
+		w := httptest.NewRecorder()
+		NodeConfig{NoDebugging: true}.mux(n.source()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, want)
+		}
+	}
+}
+
+func TestNode_SpeaksTLSAsItIsTold(t *testing.T) {
+	c := NodeConfig{MinVersion: tls.VersionTLS13, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}.tls()
+	if d := cmp.Diff([]any{uint16(tls.VersionTLS13), []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}, []any{c.MinVersion, c.CipherSuites}); d != "" {
+		t.Error(d)
+	}
+	if c := (NodeConfig{}).tls(); c.MinVersion != tls.VersionTLS12 {
+		t.Errorf("without a setting: version %x", c.MinVersion)
+	}
+}
+
+// hijacked is a request's connection that a handler takes over.
+type hijacked struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, nil, nil }
+
+// A stream on which something goes in either direction lives on; a silent one is cut.
+func TestLimitIdle_CutsSilentStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		began := time.Now()
+		go limitIdle(time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			b := make([]byte, 1)
+			for range 10 {
+				if _, err := c.Read(b); err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(40 * time.Second)
+				if _, err := c.Write(b); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			_, err = c.Read(b)
+			if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
+				t.Errorf("the silent stream ended with %v", err)
+			}
+			if d := cmp.Diff(10*80*time.Second+time.Minute-40*time.Second, time.Since(began)); d != "" {
+				t.Error(d)
+			}
+		})(hijacked{conn: near}, nil)
+		b := make([]byte, 1)
+		for i := range 10 {
+			if i > 0 {
+				time.Sleep(40 * time.Second)
+			}
+			if _, err := far.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(far, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestCachedTokens_ReviewsATokenOnceAndKeepsNoErrors(t *testing.T) {
+	asked := map[string]int{}
+	review := CachedTokens(func(_ context.Context, token string) (User, bool, error) {
+		asked[token]++
+		if token == "down" {
+			return User{}, false, errors.New("no answer")
+		}
+		return User{Name: token}, token == "good", nil
+	}, time.Minute)
+	for range 2 {
+		for _, token := range []string{"good", "bad", "down"} {
+			u, ok, err := review(t.Context(), token)
+			if ok != (token == "good") || (err != nil) != (token == "down") || err == nil && u.Name != token {
+				t.Errorf("%s: %v %v %v", token, u, ok, err)
+			}
+		}
+	}
+	if d := cmp.Diff(map[string]int{"good": 1, "bad": 1, "down": 2}, asked); d != "" {
+		t.Error(d)
+	}
+}

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+)
+
+// Streams says which streams a session carries.
+type Streams struct{ Stdin, Stdout, Stderr, TTY bool }
+
+// Source is what the servers tell, each a function of the part that knows. Values that they return are read only.
+type Source struct {
+	Pods        func() []*v1.Pod
+	Changed     func() <-chan struct{} // closed at the next change of any pod
+	Events      func() []v1.Event
+	EventsAfter func(ctx context.Context) <-chan v1.Event // each new or repeated event, until ctx ends
+	Node        func() *v1.Node                           // as the agent would report it
+	Logs        func(ctx context.Context, w io.Writer, p *v1.Pod, container string, o *v1.PodLogOptions) error
+	Exec        func(ctx context.Context, containerID string, cmd []string, s Streams) (url string, err error)
+	Attach      func(ctx context.Context, containerID string, s Streams) (url string, err error)
+	PortForward func(ctx context.Context, podUID string, ports []int32) (url string, err error)
+	Health      func() error            // nil: the agent does its job
+	Handlers    map[string]http.Handler // more that the HTTPS API serves, by pattern: "GET /metrics"
+	Version     string
+	Config      func() any                                   // what the agent was told, to be shown; nil: nothing
+	Check       func(ctx context.Context, p Proposal) []Lack // nil: not offered
+}
+
+// Proposal is what somebody thinks of running on this node: pods, and the objects that would come with them.
+type Proposal struct {
+	Pods       []v1.Pod                   `json:"pods"`
+	ConfigMaps []v1.ConfigMap             `json:"configMaps,omitempty"`
+	Secrets    []v1.Secret                `json:"secrets,omitempty"`
+	Claims     []v1.PersistentVolumeClaim `json:"claims,omitempty"`
+}
+
+// Lack is something that this node does not have and that a proposed pod cannot run without.
+type Lack struct {
+	Pod   int    `json:"pod"`             // index in the proposal
+	Field string `json:"field,omitempty"` // such as spec.containers[0].image
+	Text  string `json:"text"`
+}
+
+// find returns the pod of a namespace and a name; a UID, when given, must be its own.
+func (s Source) find(namespace, name, uid string) *v1.Pod {
+	pods := s.Pods()
+	i := slices.IndexFunc(pods, func(p *v1.Pod) bool {
+		return p.Namespace == namespace && p.Name == name &&
+			(uid == "" || string(p.UID) == uid || p.Annotations[pod.AnnotationHash] == uid)
+	})
+	if i < 0 {
+		return nil
+	}
+	return pods[i]
+}
+
+// containerID returns the ID of a container that runs, without the runtime's name before it.
+func containerID(p *v1.Pod, name string) string {
+	for _, list := range [][]v1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for _, c := range list {
+			if c.Name == name && c.State.Running != nil {
+				return bareID(c.ContainerID)
+			}
+		}
+	}
+	return ""
+}
+
+func bareID(id string) string {
+	for i := 0; i+2 < len(id); i++ {
+		if id[i:i+3] == "://" {
+			return id[i+3:]
+		}
+	}
+	return id
+}
+
+// limits of the HTTP servers: a slow or huge request costs bounded memory.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 90 * time.Second
+	maxHeaderBytes    = 64 << 10
+)
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+}

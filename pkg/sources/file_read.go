@@ -1,0 +1,172 @@
+package sources
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
+)
+
+// file is what one file said when it was last read.
+type file struct {
+	size     int64
+	modified time.Time
+	inode    uint64
+	objects  []manifest.Object // of its good documents, and of what it said before where it is broken now
+	problems []manifest.Problem
+	partial  bool      // broken, and never good
+	retry    time.Time // when to look again; zero: when something changes
+}
+
+// read looks at one file and reports whether what it says has changed. closed: its writer has just finished it.
+func (d *directory) read(name string, closed bool, now time.Time) bool {
+	old := d.files[name]
+	info, err := os.Stat(d.path(name))
+	if os.IsNotExist(err) {
+		delete(d.files, name)
+		return old != nil
+	}
+	next := &file{}
+	if err == nil {
+		next.size, next.modified = info.Size(), info.ModTime()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			next.inode = st.Ino
+		}
+		if info.IsDir() {
+			delete(d.files, name)
+			return old != nil
+		}
+		same := old != nil && len(old.problems) == 0 && old.size == next.size && old.modified.Equal(next.modified) && old.inode == next.inode
+		if same && old.retry.IsZero() && !closed {
+			return false
+		}
+		if wait := d.unfinished(name, closed, next, now); wait > 0 {
+			return d.later(name, now.Add(wait))
+		}
+	}
+	var problems []manifest.Problem
+	next.objects, problems = d.decode(name, info, err)
+	if age := now.Sub(next.modified); len(problems) > 0 && age >= 0 && age < patient {
+		return d.later(name, next.modified.Add(patient))
+	}
+	return d.replace(name, next, problems)
+}
+
+// unfinished is how long to wait before a file can be taken as complete.
+func (d *directory) unfinished(name string, closed bool, f *file, now time.Time) time.Duration {
+	if closed {
+		return 0
+	}
+	if since, ok := d.writing[name]; ok && now.Sub(since) < abandon {
+		return abandon - now.Sub(since)
+	}
+	if age := now.Sub(f.modified); age >= 0 && age < settle {
+		return settle - age
+	}
+	return 0
+}
+
+// later leaves a file as it was known and looks at it again at a time, or at the next event.
+func (d *directory) later(name string, at time.Time) bool {
+	f := &file{partial: true}
+	if old := d.files[name]; old != nil {
+		*f = *old
+	}
+	f.retry = at
+	d.files[name] = f
+	return false
+}
+
+func (d *directory) decode(name string, info os.FileInfo, err error) ([]manifest.Object, []manifest.Problem) {
+	broken := func(format string, args ...any) ([]manifest.Object, []manifest.Problem) {
+		return nil, []manifest.Problem{{Source: d.source, Name: d.path(name), Text: fmt.Sprintf(format, args...)}}
+	}
+	if err != nil {
+		return broken("cannot read it: %v", err)
+	}
+	if !info.Mode().IsRegular() {
+		return broken("not a regular file: remove it from the directory")
+	}
+	f, err := os.OpenFile(d.path(name), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that was put in its place must not hold the source
+	if err != nil {
+		return broken("cannot read it: %v", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, manifest.MaxSize+1))
+	switch {
+	case err != nil:
+		return broken("cannot read it: %v", err)
+	case len(bytes.TrimSpace(data)) == 0:
+		return broken("it is empty: delete the file to remove what it said before")
+	}
+	return manifest.Decode(data, manifest.Origin{Source: d.source, Name: d.path(name), Node: d.cfg.Node})
+}
+
+// replace makes next what the file says, and reports whether that is something new. Objects that did not change stay the
+// same pointers. Where documents are broken, objects from before that no good document says anything of stay.
+func (d *directory) replace(name string, next *file, problems []manifest.Problem) bool {
+	old := d.files[name]
+	if old == nil {
+		old = &file{partial: true}
+	}
+	next.problems = problems
+	next.partial = len(problems) > 0 && old.partial
+	before := make(map[manifest.Key]manifest.Object, len(old.objects))
+	for _, o := range old.objects {
+		before[o.Key()] = o
+	}
+	for i, o := range next.objects {
+		if o.Pod != nil {
+			o.Pod.Annotations[pod.AnnotationSeen] = d.firstSeen(o.Pod.UID)
+		}
+		if was, ok := before[o.Key()]; ok && equality.Semantic.DeepEqual(was, o) {
+			next.objects[i] = was
+		}
+		if was, ok := before[o.Key()]; ok && !mayBecome(was, o) {
+			next.problems = append(next.problems, manifest.Problem{Source: d.source, Name: d.path(name), Document: o.Document, Line: o.Line, Field: "immutable",
+				Text: o.Key().String() + " is immutable, and keeps what it said before: give it another name and use that, or delete it and add it again"})
+			next.objects[i] = was
+		}
+		delete(before, o.Key())
+	}
+	if len(problems) > 0 {
+		for _, o := range old.objects {
+			if _, kept := before[o.Key()]; kept {
+				next.objects = append(next.objects, o)
+			}
+		}
+	}
+	d.files[name] = next
+	return !slices.Equal(old.objects, next.objects) || !slices.Equal(old.problems, next.problems) || old.partial != next.partial
+}
+
+// mayBecome reports whether an object may be changed into another. An immutable one keeps its data, and stays immutable;
+// once it was deleted, anything may take its name.
+func mayBecome(old, next manifest.Object) bool {
+	same := equality.Semantic.DeepEqual
+	switch o := old; {
+	case o.ConfigMap != nil && o.ConfigMap.Immutable != nil && *o.ConfigMap.Immutable:
+		n := next.ConfigMap
+		return same(o.ConfigMap.Immutable, n.Immutable) && same(o.ConfigMap.Data, n.Data) && same(o.ConfigMap.BinaryData, n.BinaryData)
+	case o.Secret != nil && o.Secret.Immutable != nil && *o.Secret.Immutable:
+		n := next.Secret
+		return same(o.Secret.Immutable, n.Immutable) && same(o.Secret.Data, n.Data)
+	}
+	return true
+}
+
+func (d *directory) firstSeen(uid types.UID) string {
+	if d.seen[uid] == "" {
+		d.seen[uid] = d.cfg.Now().Format(time.RFC3339Nano)
+	}
+	return d.seen[uid]
+}

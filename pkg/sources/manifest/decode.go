@@ -1,0 +1,237 @@
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/minikubelet/minikubelet/pkg/config/yamldoc"
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sources/rules"
+)
+
+// MaxSize is the size in bytes that a file or an answer of a URL may have.
+const MaxSize = 10 << 20
+
+// Object is one object of a manifest, valid and with its defaults; a pod also has its identity on this node. Exactly one
+// of the pointers is set.
+type Object struct {
+	Document     int // from 1
+	Line         int // of its name, from 1
+	Pod          *v1.Pod
+	ConfigMap    *v1.ConfigMap
+	Secret       *v1.Secret
+	Volume       *v1.PersistentVolume
+	VolumeClaim  *v1.PersistentVolumeClaim
+	RuntimeClass *nodev1.RuntimeClass
+}
+
+// Key is what makes an object the same one in two manifests.
+type Key struct{ Kind, Namespace, Name string }
+
+func (k Key) String() string {
+	if k.Namespace == "" {
+		return k.Kind + " " + k.Name
+	}
+	return k.Kind + " " + k.Namespace + "/" + k.Name
+}
+
+// Key returns the kind, namespace and name.
+func (o Object) Key() Key {
+	switch {
+	case o.Pod != nil:
+		return Key{"Pod", o.Pod.Namespace, o.Pod.Name}
+	case o.ConfigMap != nil:
+		return Key{"ConfigMap", o.ConfigMap.Namespace, o.ConfigMap.Name}
+	case o.Secret != nil:
+		return Key{"Secret", o.Secret.Namespace, o.Secret.Name}
+	case o.Volume != nil:
+		return Key{"PersistentVolume", "", o.Volume.Name}
+	case o.VolumeClaim != nil:
+		return Key{"PersistentVolumeClaim", o.VolumeClaim.Namespace, o.VolumeClaim.Name}
+	case o.RuntimeClass != nil:
+		return Key{"RuntimeClass", "", o.RuntimeClass.Name}
+	}
+	return Key{}
+}
+
+// Origin says where a manifest was read, and for which node.
+type Origin struct {
+	Source pod.Source
+	Name   string // file path or URL, for problems
+	Node   string // name of this node
+}
+
+// Decode reads what a file or an answer of a URL holds: YAML or JSON, one or more documents, each a Pod, ConfigMap, Secret, PersistentVolume,
+// PersistentVolumeClaim, RuntimeClass or a List of those. Documents are read strictly, defaulted and validated as an API server would.
+// A document with a problem gives no object; the others do.
+func Decode(data []byte, from Origin) ([]Object, []Problem) {
+	if len(data) > MaxSize {
+		return nil, []Problem{{Source: from.Source, Name: from.Name,
+			Text: fmt.Sprintf("larger than %d MiB: split it into several files", MaxSize>>20)}}
+	}
+	d := decoder{from: from}
+	docs, broken := yamldoc.Parse(data)
+	for i, p := range broken {
+		d.problem(i, p)
+	}
+	for _, doc := range docs {
+		d.document(doc)
+	}
+	d.duplicates()
+	slices.SortStableFunc(d.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Document, b.Document), cmp.Compare(a.Line, b.Line))
+	})
+	return d.objects, d.problems
+}
+
+type decoder struct {
+	from     Origin
+	objects  []Object
+	problems []Problem
+}
+
+func (d *decoder) problem(document int, p yamldoc.Problem) {
+	d.problems = append(d.problems, Problem{Source: d.from.Source, Name: d.from.Name, Document: document,
+		Line: p.Line, Field: p.Field, Text: p.Text})
+}
+
+func (d *decoder) document(doc *yamldoc.Document) {
+	if doc.Empty() {
+		return
+	}
+	if dups := doc.Duplicates(); len(dups) > 0 {
+		for _, p := range dups {
+			d.problem(doc.Index, p)
+		}
+		return
+	}
+	kind, version := doc.String("kind"), doc.String("apiVersion")
+	switch {
+	case kind == "":
+		d.problem(doc.Index, doc.At("kind", "missing: write kind: Pod, or another of "+kinds))
+	case kind == "RuntimeClass" && version == "node.k8s.io/v1":
+		d.object(doc, kind)
+	case kind == "RuntimeClass":
+		d.problem(doc.Index, doc.At("apiVersion", fmt.Sprintf("must be node.k8s.io/v1 for kind RuntimeClass, not %q", version)))
+	case version != "v1":
+		d.problem(doc.Index, doc.At("apiVersion", fmt.Sprintf("must be v1 for kind %s, not %q: this node takes %s",
+			kind, version, kinds)))
+	case kind == "List":
+		for _, item := range doc.Items("items") {
+			d.document(item)
+		}
+	case slices.Contains(strings.Split(kinds, ", "), strings.TrimSuffix(kind, "List")):
+		each, typed := strings.CutSuffix(kind, "List")
+		if !typed {
+			d.object(doc, kind)
+			return
+		}
+		for _, item := range doc.Items("items") { // of one kind, which they need not repeat
+			if item.String("kind") == "" && item.String("apiVersion") == "" {
+				d.object(item, each)
+				continue
+			}
+			d.document(item)
+		}
+	default:
+		d.problem(doc.Index, doc.At("kind", fmt.Sprintf("%s is not a kind that this node takes: it takes %s", kind, kinds)))
+	}
+}
+
+const kinds = "Pod, ConfigMap, Secret, PersistentVolume, PersistentVolumeClaim, RuntimeClass, List"
+
+func (d *decoder) object(doc *yamldoc.Document, kind string) {
+	o := Object{Document: doc.Index, Line: doc.At("metadata.name", "").Line}
+	var problems []yamldoc.Problem
+	var errs field.ErrorList
+	switch kind {
+	case "Pod":
+		o.Pod = &v1.Pod{}
+		if problems = doc.Decode(o.Pod); len(problems) == 0 {
+			errs = d.pod(o.Pod)
+		}
+	case "ConfigMap":
+		o.ConfigMap = &v1.ConfigMap{}
+		if problems = doc.Decode(o.ConfigMap); len(problems) == 0 {
+			namespaced(&o.ConfigMap.ObjectMeta)
+			errs = rules.ConfigMap(o.ConfigMap)
+		}
+	case "Secret":
+		o.Secret = &v1.Secret{}
+		if problems = doc.Decode(o.Secret); len(problems) == 0 {
+			namespaced(&o.Secret.ObjectMeta)
+			defaultSecret(o.Secret)
+			errs = rules.Secret(o.Secret)
+		}
+	case "PersistentVolume":
+		o.Volume = &v1.PersistentVolume{}
+		if problems = doc.Decode(o.Volume); len(problems) == 0 {
+			defaultVolume(o.Volume)
+			errs = rules.PersistentVolume(o.Volume)
+		}
+	case "PersistentVolumeClaim":
+		o.VolumeClaim = &v1.PersistentVolumeClaim{}
+		if problems = doc.Decode(o.VolumeClaim); len(problems) == 0 {
+			namespaced(&o.VolumeClaim.ObjectMeta)
+			defaultClaim(o.VolumeClaim)
+			errs = rules.PersistentVolumeClaim(o.VolumeClaim)
+		}
+	case "RuntimeClass":
+		o.RuntimeClass = &nodev1.RuntimeClass{}
+		if problems = doc.Decode(o.RuntimeClass); len(problems) == 0 {
+			errs = rules.RuntimeClass(o.RuntimeClass)
+		}
+	}
+	for _, err := range errs {
+		problems = append(problems, doc.At(err.Field, describe(err)))
+	}
+	for _, p := range problems {
+		d.problem(doc.Index, p)
+	}
+	if len(problems) == 0 {
+		d.objects = append(d.objects, o)
+	}
+}
+
+// pod gives a pod its identity, defaults and validation. It is validated under the name that its author gave it.
+func (d *decoder) pod(p *v1.Pod) field.ErrorList {
+	hash := contentHash(p, d.from)
+	namespaced(&p.ObjectMeta)
+	DefaultPod(p)
+	errs := append(rules.Pod(p), rules.StaticPod(p)...)
+	identify(p, d.from, hash)
+	if most := validation.DNS1123SubdomainMaxLength; len(errs) == 0 && len(p.Name) > most {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), p.Name, fmt.Sprintf("longer than %d with the name of the node", most)))
+	}
+	return errs
+}
+
+func namespaced(m *metav1.ObjectMeta) {
+	m.Namespace = cmp.Or(m.Namespace, metav1.NamespaceDefault)
+}
+
+// duplicates drops objects that stand twice in one manifest: the first is kept.
+func (d *decoder) duplicates() {
+	first := map[Key]int{}
+	d.objects = slices.DeleteFunc(d.objects, func(o Object) bool {
+		at, twice := first[o.Key()]
+		if twice {
+			d.problem(o.Document, yamldoc.Problem{Line: o.Line, Field: "metadata.name",
+				Text: fmt.Sprintf("%s is also in document %d, which is used: give this one another name", o.Key(), at)})
+			return true
+		}
+		first[o.Key()] = o.Document
+		return false
+	})
+}
+
+// describe is an API server's wording without the field's path, which stands before it.
+func describe(err *field.Error) string { return err.ErrorBody() }

@@ -1,0 +1,130 @@
+package sources
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
+)
+
+// Set is what the node should be, according to all sources together. It is a value: a new one is made for every change.
+type Set struct {
+	Pods     map[types.UID]pod.Desired        // to run, or to end because their API object is being deleted
+	Mirrors  map[types.NamespacedName]*v1.Pod // the API server's images of static pods: never run
+	Objects  Objects                          // from files and URLs
+	Problems []manifest.Problem               // that stand now
+	Complete map[pod.Source]bool              // sources that have said all they hold; see Update.Partial
+}
+
+// Change is what distinguishes two sets. A pod whose content changed under one UID is in Changed; a static pod that is
+// edited has a new UID, so that it is in Removed and in Added: the new one may only start when the old one has gone.
+type Change struct {
+	Added, Changed, Removed []pod.Desired
+}
+
+// Merge forms the set from the latest update of each source, in any order. Where two say something of one UID or one
+// object, or of one static pod's name, a file wins over a URL and a URL over the API server; what does not count is a problem.
+func Merge(latest ...Update) Set {
+	s := Set{
+		Pods: map[types.UID]pod.Desired{}, Mirrors: map[types.NamespacedName]*v1.Pod{}, Complete: map[pod.Source]bool{},
+		Objects: newObjects(),
+	}
+	order := []pod.Source{pod.SourceFile, pod.SourceHTTP, pod.SourceAPI}
+	latest = slices.SortedStableFunc(slices.Values(latest), func(a, b Update) int {
+		return slices.Index(order, a.Source) - slices.Index(order, b.Source)
+	})
+	static := map[types.NamespacedName]pod.Source{}
+	for _, u := range latest {
+		s.Complete[u.Source] = !u.Partial
+		s.Problems = append(s.Problems, u.Problems...)
+		s.Problems = append(s.Problems, s.Objects.add(u)...)
+		for _, p := range u.Pods {
+			if pod.IsMirror(p) && u.Source == pod.SourceAPI {
+				s.Mirrors[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = p
+				continue
+			}
+			name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+			other, taken := static[name]
+			switch one, twice := s.Pods[p.UID]; {
+			case twice && u.Source != pod.SourceAPI: // it was given by hand
+				s.Problems = append(s.Problems, manifest.Problem{Source: u.Source, Field: "metadata.uid", Text: fmt.Sprintf(
+					"pod %s has the UID of pod %s, which is used: give it another one, or none", name, one.Pod.Name)})
+			case taken && u.Source != pod.SourceAPI:
+				s.Problems = append(s.Problems, second(u.Source, "Pod "+name.String(), other))
+			case !twice:
+				s.Pods[p.UID] = pod.Desired{Pod: p, Source: u.Source, Stop: deletion(p)}
+			}
+			if !taken && u.Source != pod.SourceAPI {
+				static[name] = u.Source
+			}
+		}
+	}
+	s.Objects.bind()
+	s.charge()
+	return s
+}
+
+// charge does what an API server's admission does for pods that name a RuntimeClass: its overhead becomes theirs.
+func (s Set) charge() {
+	for uid, d := range s.Pods {
+		name := d.Pod.Spec.RuntimeClassName
+		if d.Source == pod.SourceAPI || name == nil || len(d.Pod.Spec.Overhead) > 0 {
+			continue
+		}
+		if c := s.Objects.Classes[*name]; c != nil && c.Overhead != nil {
+			d.Pod = d.Pod.DeepCopy()
+			d.Pod.Spec.Overhead = c.Overhead.PodFixed
+			s.Pods[uid] = d
+		}
+	}
+}
+
+// second is the problem of what two sources say.
+func second(source pod.Source, object string, used pod.Source) manifest.Problem {
+	kinds := map[pod.Source]string{pod.SourceFile: "the manifest directory", pod.SourceHTTP: "the URL", pod.SourceAPI: "the API server"}
+	return manifest.Problem{Source: source, Field: "metadata.name",
+		Text: fmt.Sprintf("%s of %s is also in %s, which is used: remove or rename one of them", object, kinds[source], kinds[used])}
+}
+
+// deletion is the order that an API object under deletion gives: its deletionTimestamp is the end of the grace period.
+func deletion(p *v1.Pod) *pod.Stop {
+	if p.DeletionTimestamp == nil {
+		return nil
+	}
+	grace := pod.GracePeriod(p)
+	return &pod.Stop{By: string(pod.SourceAPI), Grace: grace, At: p.DeletionTimestamp.Add(-grace), Remove: true}
+}
+
+// Since compares with an earlier set. The zero Set has no pods.
+func (s Set) Since(old Set) Change {
+	var c Change
+	for uid, d := range s.Pods {
+		switch was, ok := old.Pods[uid]; {
+		case !ok:
+			c.Added = append(c.Added, d)
+		case was.Pod != d.Pod && !equality.Semantic.DeepEqual(was.Pod, d.Pod):
+			c.Changed = append(c.Changed, d)
+		}
+	}
+	for uid, was := range old.Pods {
+		if _, ok := s.Pods[uid]; !ok {
+			c.Removed = append(c.Removed, was)
+		}
+	}
+	return c
+}
+
+// Keep reports whether a pod that runs from before this process started, and is not in the set, must be left alone: its
+// source has not said yet all that it holds. A source that is not configured is complete once an empty update of it is merged.
+func (s Set) Keep(source pod.Source) bool { return !s.Complete[source] }
+
+// Removal is the order to end a pod that its source no longer has.
+func Removal(d pod.Desired, now time.Time) *pod.Stop {
+	return &pod.Stop{By: string(d.Source), Grace: pod.GracePeriod(d.Pod), At: now, Remove: true}
+}

@@ -1,0 +1,305 @@
+package status
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sync/plan"
+)
+
+// lost is the reason of an exit that nobody saw; a container that is gone is taken for killed.
+const (
+	lost         = "ContainerStatusUnknown"
+	lostExitCode = 137
+)
+
+// container is the status of one container of the specification: of its newest attempt that has run, as the runtime has
+// it, else as it was reported last.
+func (b *build) container(role pod.Role, c *v1.Container) v1.ContainerStatus {
+	prior := priorOf(b.prior, c.Name)
+	newest, before := b.attempts(c.Name)
+	if prior != nil && prior.ContainerID != "" && (newest == nil || int32(newest.Attempt) < prior.RestartCount) {
+		return b.missing(role, c, prior)
+	}
+	if newest == nil {
+		s := v1.ContainerStatus{Name: c.Name, Image: c.Image, Started: new(false), State: b.waiting(c.Name, prior)}
+		if prior != nil {
+			s.RestartCount = prior.RestartCount
+		}
+		return s
+	}
+	s := v1.ContainerStatus{
+		Name: c.Name, RestartCount: int32(newest.Attempt), Image: orElse(newest.Image, c.Image), ImageID: newest.ImageID,
+		ContainerID: b.host.Runtime + "://" + newest.ID, User: user(newest.User), VolumeMounts: volumeMounts(c, b.host.RecursiveReadOnly),
+	}
+	if prior != nil {
+		s.RestartCount = max(s.RestartCount, prior.RestartCount)
+	}
+	switch {
+	case before != nil && before.State == pod.ContainerExited:
+		s.LastTerminationState = b.terminated(role, before)
+	case prior != nil && prior.ContainerID != s.ContainerID && prior.ContainerID != "":
+		s.LastTerminationState = ended(prior)
+	case prior != nil && prior.ContainerID == s.ContainerID && prior.State.Waiting == nil:
+		s.LastTerminationState = prior.LastTerminationState
+	}
+	if newest.State == pod.ContainerExited {
+		b.exited(&s, role, newest, prior)
+	} else {
+		s.State.Running = &v1.ContainerStateRunning{StartedAt: stamp(newest.StartedAt)}
+		s.Started = new(b.started(c, newest, prior))
+		s.Ready = *s.Started && b.ready(role, c, newest, prior)
+	}
+	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil && newest.StopSignal != "" {
+		s.StopSignal = new(v1.Signal(newest.StopSignal))
+	}
+	if role != pod.Ephemeral {
+		allocate(&s, c, newest)
+	}
+	return s
+}
+
+// attempts finds the newest attempt at a container that has run, and the one before it.
+func (b *build) attempts(name string) (newest, before *pod.Container) {
+	for i := range b.in.Observed.Containers {
+		c := &b.in.Observed.Containers[i]
+		switch {
+		case c.Name != name || c.State == pod.ContainerCreated:
+		case newest == nil:
+			newest = c
+		default:
+			return newest, c
+		}
+	}
+	return newest, nil
+}
+
+// exited tells how a container ended, or why it waits for its next attempt.
+func (b *build) exited(s *v1.ContainerStatus, role pod.Role, c *pod.Container, prior *v1.ContainerStatus) {
+	s.Started = new(false)
+	s.State = b.terminated(role, c)
+	if role == pod.Init && c.ExitCode == 0 {
+		s.Ready = true
+	}
+	if w, ok := b.d.Waiting[c.Name]; ok {
+		if w.Message == "" {
+			w.Message = b.d.Waiting[""].Message
+		}
+		if again := role == pod.Init && c.ExitCode == 0; w.Message == "" && !again {
+			return // about to start again, with nothing in the way: its end is what there is to tell
+		}
+		s.LastTerminationState = s.State
+		s.State = v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: w.Reason, Message: w.Message}}
+		s.Ready = false
+	}
+}
+
+// missing is the status of a container that was reported and cannot be found any more.
+func (b *build) missing(role pod.Role, c *v1.Container, prior *v1.ContainerStatus) v1.ContainerStatus {
+	s := *prior.DeepCopy()
+	s.Started, s.Ready = new(false), false
+	gone := ended(prior)
+	s.State = gone
+	if _, waits := b.d.Waiting[c.Name]; waits {
+		s.LastTerminationState, s.State = gone, b.waiting(c.Name, nil)
+		return s
+	}
+	if prior.State.Waiting != nil {
+		s.LastTerminationState = v1.ContainerState{}
+	}
+	s.Ready = role == pod.Init && gone.Terminated.ExitCode == 0
+	return s
+}
+
+// ended is how a container that cannot be found has ended, as far as it was reported.
+func ended(prior *v1.ContainerStatus) v1.ContainerState {
+	if t := prior.State.Terminated; t != nil {
+		return v1.ContainerState{Terminated: t.DeepCopy()}
+	}
+	if t := prior.LastTerminationState.Terminated; t != nil && prior.State.Waiting != nil {
+		return v1.ContainerState{Terminated: t.DeepCopy()}
+	}
+	t := &v1.ContainerStateTerminated{
+		ExitCode: lostExitCode, Reason: lost, Message: "The container could not be located when the pod was looked at; it used to be running",
+		ContainerID: prior.ContainerID,
+	}
+	if r := prior.State.Running; r != nil {
+		t.StartedAt = r.StartedAt
+	}
+	return v1.ContainerState{Terminated: t}
+}
+
+// waiting is why a container has not started. Of one that never will, because the pod ends, the last reason stands.
+func (b *build) waiting(name string, prior *v1.ContainerStatus) v1.ContainerState {
+	w, ok := b.d.Waiting[name]
+	if !ok && prior != nil && prior.State.Waiting != nil {
+		return *prior.State.DeepCopy()
+	}
+	if !ok {
+		w.Reason = "ContainerCreating"
+		if len(b.in.Desired.Pod.Spec.InitContainers) > 0 {
+			w.Reason = "PodInitializing"
+		}
+	}
+	if w.Message == "" {
+		w.Message = b.d.Waiting[""].Message // what the pod as a whole waits for
+	}
+	return v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: w.Reason, Message: w.Message}}
+}
+
+// maxMessages bounds the termination messages of a pod together, in bytes: each container has its equal share.
+const maxMessages = 12 << 10
+
+// share cuts a termination message to what its pod's size leaves for it, at a character's end.
+func (b *build) share(message string) string {
+	s := &b.in.Desired.Pod.Spec
+	n := maxMessages / max(len(s.Containers)+len(s.InitContainers)+len(s.EphemeralContainers), 1)
+	if len(message) <= n {
+		return message
+	}
+	for n > 0 && !utf8.RuneStart(message[n]) {
+		n--
+	}
+	return message[:n]
+}
+
+// terminated tells how a container ended. One that was killed so that all containers of its pod restart did nothing wrong,
+// and its reason says so.
+func (b *build) terminated(role pod.Role, c *pod.Container) v1.ContainerState {
+	reason := c.Reason
+	r := b.d.Record.Restart
+	switch {
+	case r != nil && role != pod.Ephemeral && c.Name != r.By && !c.FinishedAt.Before(r.At):
+		reason = plan.ReasonRestart
+	case reason != "":
+	case c.ExitCode == 0:
+		reason = "Completed"
+	default:
+		reason = "Error"
+	}
+	return v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
+		ExitCode: c.ExitCode, Reason: reason, Message: b.share(c.Message), StartedAt: stamp(c.StartedAt),
+		FinishedAt: stamp(c.FinishedAt), ContainerID: b.host.Runtime + "://" + c.ID,
+	}}
+}
+
+// started reports whether a running container counts as started: its postStart hook is done and its startup probe, if it
+// has one, has succeeded. Without a verdict, what was reported of this very container holds.
+func (b *build) started(c *v1.Container, o *pod.Container, prior *v1.ContainerStatus) bool {
+	if c.Lifecycle != nil && c.Lifecycle.PostStart != nil && b.d.Record.Hooks[o.ID].PostStart != pod.HookDone {
+		return false
+	}
+	if c.StartupProbe == nil {
+		return true
+	}
+	switch b.in.Health[o.ID].Startup {
+	case pod.Success:
+		return true
+	case pod.Failed:
+		return false
+	}
+	return b.same(prior, o) && prior.Started != nil && *prior.Started
+}
+
+// ready reports whether a started container is ready. Without a verdict of its readiness probe, what was reported of this
+// very container holds, so that a restart of the agent makes nothing flip.
+func (b *build) ready(role pod.Role, c *v1.Container, o *pod.Container, prior *v1.ContainerStatus) bool {
+	if role == pod.Init || role == pod.Ephemeral {
+		return false
+	}
+	if c.ReadinessProbe == nil {
+		return true
+	}
+	switch b.in.Health[o.ID].Readiness {
+	case pod.Success:
+		return true
+	case pod.Failed:
+		return false
+	}
+	return b.same(prior, o) && prior.Ready
+}
+
+func (b *build) same(prior *v1.ContainerStatus, o *pod.Container) bool {
+	return prior != nil && strings.HasSuffix(prior.ContainerID, "://"+o.ID)
+}
+
+// priorOf finds what was last reported of a container.
+func priorOf(s *v1.PodStatus, name string) *v1.ContainerStatus {
+	for _, list := range [...][]v1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
+		if i := slices.IndexFunc(list, func(c v1.ContainerStatus) bool { return c.Name == name }); i >= 0 {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func user(u *pod.User) *v1.ContainerUser {
+	if u == nil {
+		return nil
+	}
+	return &v1.ContainerUser{Linux: &v1.LinuxContainerUser{
+		UID: u.UID, GID: u.GID, SupplementalGroups: slices.Clone(u.SupplementalGroups),
+	}}
+}
+
+// allocate tells what the container was given (KEP-1287): the requests that the node has set aside, and the cgroup values
+// that the runtime reports, where it reports any.
+func allocate(s *v1.ContainerStatus, c *v1.Container, o *pod.Container) {
+	if len(c.Resources.Requests) == 0 && len(c.Resources.Limits) == 0 {
+		s.Resources = &v1.ResourceRequirements{}
+		return
+	}
+	s.AllocatedResources = c.Resources.Requests.DeepCopy()
+	s.Resources = c.Resources.DeepCopy()
+	r := o.Resources
+	if r == nil {
+		return
+	}
+	if _, limited := s.Resources.Limits[v1.ResourceCPU]; limited && r.CPUQuota > 0 && r.CPUPeriod > 0 {
+		milli := (r.CPUQuota*1000 + r.CPUPeriod - 1) / r.CPUPeriod
+		setMilli(s.Resources.Limits, milli)
+	}
+	if m, limited := s.Resources.Limits[v1.ResourceMemory]; limited && r.MemoryLimit > 0 && m.Value() != r.MemoryLimit {
+		s.Resources.Limits[v1.ResourceMemory] = *resource.NewQuantity(r.MemoryLimit, resource.BinarySI)
+	}
+}
+
+// setMilli keeps the quantity as it was written when the cgroup says the same.
+func setMilli(l v1.ResourceList, milli int64) {
+	const least = 10 // the kernel takes no quota below 10 milli-CPU
+	if q := l[v1.ResourceCPU]; max(q.MilliValue(), least) != milli {
+		l[v1.ResourceCPU] = *resource.NewMilliQuantity(milli, resource.DecimalSI)
+	}
+}
+
+// volumeMounts tells how each mount was made (KEP-3857): IfPossible is told as what it came to.
+func volumeMounts(c *v1.Container, recursive bool) []v1.VolumeMountStatus {
+	var out []v1.VolumeMountStatus
+	for _, m := range c.VolumeMounts {
+		s := v1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
+		if m.ReadOnly {
+			mode := v1.RecursiveReadOnlyDisabled
+			private := m.MountPropagation == nil || *m.MountPropagation == v1.MountPropagationNone
+			switch asked := m.RecursiveReadOnly; {
+			case asked == nil:
+			case *asked == v1.RecursiveReadOnlyEnabled, *asked == v1.RecursiveReadOnlyIfPossible && recursive && private:
+				mode = v1.RecursiveReadOnlyEnabled
+			}
+			s.RecursiveReadOnly = &mode
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}

@@ -1,0 +1,59 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sync/plan"
+)
+
+func TestRemember_NotesHowHooksEnded(t *testing.T) {
+	before := pod.Record{Hooks: map[string]pod.Hooks{"id": {PostStart: pod.HookDone, PreStop: pod.HookBegun}}}
+	for _, tt := range []struct {
+		kind plan.Kind
+		err  error
+		want pod.Hooks
+	}{
+		{plan.PreStop, nil, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookDone}},
+		{plan.PreStop, errors.New("no"), pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookFailed}},
+		{plan.PreStop, context.Canceled, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookBegun}},
+		{plan.PostStart, errors.New("no"), pod.Hooks{PostStart: pod.HookFailed, PreStop: pod.HookBegun}},
+	} {
+		after := remember(before, plan.Action{Kind: tt.kind, ID: "id"}, tt.err)
+		if after.Hooks["id"] != tt.want {
+			t.Errorf("%s that ended with %v is remembered as %+v, want %+v", tt.kind, tt.err, after.Hooks["id"], tt.want)
+		}
+		if before.Hooks["id"] != (pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookBegun}) {
+			t.Fatal("the record before was changed")
+		}
+	}
+}
+
+// A fact that the record holds and sameRecord does not compare would be lost with the agent.
+func TestSameRecord_ComparesEveryField(t *testing.T) {
+	typ := reflect.TypeFor[pod.Record]()
+	for i := range typ.NumField() {
+		var changed pod.Record
+		switch f := reflect.ValueOf(&changed).Elem().Field(i); f.Kind() {
+		case reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
+		case reflect.Map:
+			f.Set(reflect.MakeMap(f.Type()))
+			f.SetMapIndex(reflect.Zero(f.Type().Key()), reflect.Zero(f.Type().Elem()))
+		case reflect.Slice:
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Struct:
+			changed.Status.Phase = "x"
+		default:
+			t.Fatalf("teach this test to change %s", typ.Field(i).Name)
+		}
+		if sameRecord(pod.Record{}, changed) {
+			t.Errorf("a change of %s would not be saved", typ.Field(i).Name)
+		}
+	}
+}

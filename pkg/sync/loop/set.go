@@ -1,0 +1,304 @@
+package loop
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+)
+
+// Admit decides, once and before a pod has a loop, whether it may run beside those that do: nil means yes.
+type Admit func(running []*v1.Pod, p *v1.Pod) *pod.Verdict
+
+// Orphan is a pod that the node has something of and that nobody wants.
+type Orphan struct {
+	UID             types.UID
+	Namespace, Name string
+}
+
+// Set maps pods to their loops. Admission is decided here, serially. A pod whose namespace and name another one still
+// has waits until that one is gone.
+type Set struct {
+	cfg   *Config
+	admit Admit
+
+	mu       sync.Mutex
+	entries  map[types.UID]*entry
+	desired  map[types.UID]pod.Desired // as last applied
+	finished map[types.UID]bool        // gone from the node and still named by its source
+	group    sync.WaitGroup
+}
+
+type entry struct {
+	loop   *loop
+	source pod.Source
+	grace  *int64 // the deletion grace period that was last turned into an order
+	never  bool   // it does not run here: it was refused, or had ended before this node saw it
+}
+
+// NewSet makes an empty set; Adopt and Apply fill it.
+func NewSet(cfg *Config, admit Admit) *Set {
+	return &Set{
+		cfg: cfg, admit: admit, entries: map[types.UID]*entry{}, desired: map[types.UID]pod.Desired{}, finished: map[types.UID]bool{},
+	}
+}
+
+// Adopt starts a loop for each pod that the agent remembers. It is called once, before Apply. The loops end with ctx.
+func (s *Set) Adopt(ctx context.Context, records map[types.UID]pod.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, uid := range slices.Sorted(maps.Keys(records)) {
+		r := records[uid]
+		s.begin(ctx, pod.Desired{Pod: r.Pod, Source: r.Source, Stop: r.Stop}, r)
+	}
+}
+
+// Apply makes desired the pods of this node. A pod that is no longer among them is stopped and removed. One that runs from
+// before and was not among them either is left alone until synced says that its source has said all that it holds.
+func (s *Set) Apply(ctx context.Context, desired map[types.UID]pod.Desired, synced func(pod.Source) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.desired
+	s.desired = desired
+	now := time.Now()
+	for uid, e := range s.entries {
+		_, wanted := desired[uid]
+		if _, seen := before[uid]; !wanted && (seen || synced(e.source)) {
+			p := e.loop.desired.Load().Pod
+			e.order(pod.Stop{Grace: pod.GracePeriod(p), At: now, By: string(e.source), Remove: true})
+		}
+	}
+	maps.DeleteFunc(s.finished, func(uid types.UID, _ bool) bool { _, ok := desired[uid]; return !ok })
+	s.fill(ctx, now)
+}
+
+// fill updates the loops of the desired pods and starts those that are missing and may start.
+func (s *Set) fill(ctx context.Context, now time.Time) {
+	names := map[string]types.UID{}
+	for uid, e := range s.entries {
+		names[pod.FullName(e.loop.desired.Load().Pod)] = uid
+	}
+	for _, d := range inOrder(s.desired) {
+		uid := d.Pod.UID
+		if e := s.entries[uid]; e != nil {
+			e.update(d, now)
+			continue
+		}
+		if _, taken := names[pod.FullName(d.Pod)]; taken || s.finished[uid] {
+			continue
+		}
+		names[pod.FullName(d.Pod)] = uid
+		r := s.judge(d, now)
+		e := s.begin(ctx, d, r)
+		e.never = r.Verdict != nil
+		e.update(d, now)
+	}
+}
+
+// inOrder sorts pods as admission takes them: critical first, then oldest.
+func inOrder(desired map[types.UID]pod.Desired) []pod.Desired {
+	return slices.SortedFunc(maps.Values(desired), func(a, b pod.Desired) int {
+		if ca, cb := pod.IsCritical(a.Pod), pod.IsCritical(b.Pod); ca != cb {
+			if ca {
+				return -1
+			}
+			return 1
+		}
+		if c := a.Pod.CreationTimestamp.Compare(b.Pod.CreationTimestamp.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.Pod.UID), string(b.Pod.UID))
+	})
+}
+
+// judge makes the first record of a pod that the agent does not remember. What its source already knows of it holds: a
+// pod that has ended does not run again, and no count goes back.
+func (s *Set) judge(d pod.Desired, now time.Time) pod.Record {
+	r := pod.Record{Pod: d.Pod, Source: d.Source, Status: *d.Pod.Status.DeepCopy()}
+	switch st := d.Pod.Status; {
+	case st.Phase == v1.PodSucceeded || st.Phase == v1.PodFailed:
+		r.Verdict = &pod.Verdict{Phase: st.Phase, Reason: st.Reason, Message: st.Message, At: now}
+		return r
+	case d.Pod.DeletionTimestamp != nil || hasRun(st):
+		return r
+	}
+	if r.Verdict = s.admit(s.live(), d.Pod); r.Verdict != nil {
+		slog.Warn("refused a pod", "pod", pod.FullName(d.Pod), "uid", d.Pod.UID, "reason", r.Verdict.Reason, "message", r.Verdict.Message)
+		s.cfg.Event(d.Pod, "", v1.EventTypeWarning, r.Verdict.Reason, r.Verdict.Message)
+		r.Verdict.Message = "Pod was rejected: " + r.Verdict.Message // in the status, as a kubelet writes it there
+	}
+	return r
+}
+
+// hasRun reports whether the source knows that this node has taken the pod before.
+func hasRun(st v1.PodStatus) bool { return st.StartTime != nil }
+
+// live lists the pods that have not ended.
+func (s *Set) live() []*v1.Pod {
+	var pods []*v1.Pod
+	for _, e := range s.entries {
+		if p := e.loop.shown.Load(); !e.never && p.Status.Phase != v1.PodSucceeded && p.Status.Phase != v1.PodFailed {
+			pods = append(pods, p)
+		}
+	}
+	return pods
+}
+
+// begin starts a loop. When it ends, a pod of the same name that waited for it may start.
+func (s *Set) begin(ctx context.Context, d pod.Desired, r pod.Record) *entry {
+	uid := d.Pod.UID
+	e := &entry{loop: newLoop(s.cfg, d, r), source: d.Source}
+	s.entries[uid] = e
+	s.group.Go(func() {
+		if !e.loop.run(ctx) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.entries, uid)
+		if _, named := s.desired[uid]; named {
+			s.finished[uid] = true
+		}
+		s.fill(ctx, time.Now())
+	})
+	return e
+}
+
+// Bury starts the teardown of pods that the node has something of, that no source names and nobody remembers.
+func (s *Set) Bury(ctx context.Context, orphans []Orphan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range orphans {
+		if _, named := s.desired[o.UID]; named || s.entries[o.UID] != nil {
+			continue
+		}
+		slog.Info("remove what is left of a pod that nothing names", "pod", o.Namespace+"/"+o.Name, "uid", o.UID)
+		p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: o.UID, Namespace: o.Namespace, Name: o.Name}}
+		stop := &pod.Stop{Grace: pod.GracePeriod(p), At: time.Now(), By: "orphan", Remove: true}
+		s.begin(ctx, pod.Desired{Pod: p, Stop: stop}, pod.Record{Pod: p, Stop: stop})
+	}
+}
+
+// update gives a loop the newest specification, and the order that a deletion of it means.
+func (e *entry) update(d pod.Desired, now time.Time) {
+	old := e.loop.desired.Load()
+	var order *pod.Stop
+	if d.Pod.DeletionTimestamp != nil {
+		if g := d.Pod.DeletionGracePeriodSeconds; e.grace == nil || g != nil && *g != *e.grace {
+			seconds := int64(pod.GracePeriod(d.Pod) / time.Second)
+			e.grace = &seconds
+			order = &pod.Stop{Grace: pod.GracePeriod(d.Pod), At: now, By: string(pod.SourceAPI), Remove: true}
+		}
+	}
+	if old.Pod == d.Pod && order == nil {
+		return
+	}
+	e.source = d.Source
+	d.Stop = pod.Stricter(old.Stop, order)
+	e.loop.desired.Store(&d)
+	e.loop.poke(false)
+}
+
+// order gives a loop a stop order; one that changes nothing does not wake it.
+func (e *entry) order(stop pod.Stop) {
+	d := *e.loop.desired.Load()
+	merged := pod.Stricter(d.Stop, &stop)
+	if d.Stop != nil && *merged == *d.Stop {
+		return
+	}
+	d.Stop = merged
+	e.loop.desired.Store(&d)
+	e.loop.poke(false)
+}
+
+// Stop orders one pod to end, as eviction does. It reports whether the pod is here.
+func (s *Set) Stop(uid types.UID, stop pod.Stop) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[uid]
+	if e != nil {
+		e.order(stop)
+	}
+	return e != nil
+}
+
+// Poke wakes the loop of a pod, or every loop when uid is empty. With runtime, they read the runtime again.
+func (s *Set) Poke(uid types.UID, runtime bool) { s.each(uid, func(l *loop) { l.poke(runtime) }) }
+
+// Changed says that the runtime has something new of a pod, or of every pod when uid is empty, since a time; zero stands
+// for a time that is not known. A loop that has looked since then knows it.
+func (s *Set) Changed(uid types.UID, at time.Time) { s.each(uid, func(l *loop) { l.changed(at) }) }
+
+func (s *Set) each(uid types.UID, do func(*loop)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if uid != "" {
+		if e := s.entries[uid]; e != nil {
+			do(e.loop)
+		}
+		return
+	}
+	for _, e := range s.entries {
+		do(e.loop)
+	}
+}
+
+// Retry wakes the loop of a pod and lets it mount volumes, pull images and start containers again at once, whatever their
+// backoff: an object that it names has come or changed, or an image was imported.
+func (s *Set) Retry(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[uid]; e != nil {
+		e.loop.retry.Store(true)
+		e.loop.poke(false)
+	}
+}
+
+// Has reports whether a pod has a loop.
+func (s *Set) Has(uid types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[uid] != nil
+}
+
+// Stopping reports whether a pod was ordered to end.
+func (s *Set) Stopping(uid types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[uid]
+	return e != nil && e.loop.desired.Load().Stop != nil
+}
+
+// Pod returns a pod with its latest status, or nil. The value is shared: read only.
+func (s *Set) Pod(uid types.UID) *v1.Pod {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[uid]; e != nil {
+		return e.loop.shown.Load()
+	}
+	return nil
+}
+
+// Pods returns every pod of the node with its latest status, by namespace and name. The values are shared: read only.
+func (s *Set) Pods() []*v1.Pod {
+	s.mu.Lock()
+	pods := make([]*v1.Pod, 0, len(s.entries))
+	for _, e := range s.entries {
+		pods = append(pods, e.loop.shown.Load())
+	}
+	s.mu.Unlock()
+	slices.SortFunc(pods, func(a, b *v1.Pod) int { return strings.Compare(pod.FullName(a), pod.FullName(b)) })
+	return pods
+}
+
+// Wait returns when every loop has ended.
+func (s *Set) Wait() { s.group.Wait() }

@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+)
+
+// Kind names what an action does.
+type Kind string
+
+// The kinds of actions. Setup and teardown of all that a pod owns is in this list.
+const (
+	CgroupCreate    Kind = "cgroup-create" // the pod's directories and its cgroup
+	VolumeMount     Kind = "volume-mount"
+	ImagePull       Kind = "image-pull"
+	SandboxCreate   Kind = "sandbox-create"
+	ContainerStart  Kind = "container-start" // create and start; with an ID, start what was created
+	PostStart       Kind = "post-start"
+	PreStop         Kind = "pre-stop"       // the hook of a sidecar, whose turn to stop comes later
+	ContainerStop   Kind = "container-stop" // preStop hook, then SIGTERM, then SIGKILL at the deadline
+	ContainerRemove Kind = "container-remove"
+	SandboxStop     Kind = "sandbox-stop" // releases the network
+	SandboxRemove   Kind = "sandbox-remove"
+	VolumeUnmount   Kind = "volume-unmount"
+	CgroupRemove    Kind = "cgroup-remove"
+	DirRemove       Kind = "dir-remove" // the pod's directory and its logs
+)
+
+// Action is one thing to do to a pod. It is a value: two equal actions are the same action.
+type Action struct {
+	Kind     Kind
+	Name     string    // container or volume, by kind
+	ID       string    // container or sandbox, by kind
+	Image    string    // ImagePull: the image, as the specification names it
+	Attempt  uint32    // of the container or sandbox to be made
+	Deadline time.Time // ContainerStop: when SIGKILL is due; not after now: kill at once. PreStop: when the hook must end
+	PreStop  bool      // ContainerStop: run the preStop hook first
+	KeepLog  bool      // ContainerRemove: its log stays, and those of earlier attempts go
+	Reason   string    // ContainerStop: why, as the Killing event tells it
+}
+
+// Key identifies an action for failures and for what is in flight: at most one action per key runs at a time.
+func (a Action) Key() string {
+	switch a.Kind {
+	case ContainerStop, ContainerRemove, SandboxStop, SandboxRemove, PostStart, PreStop:
+		return string(a.Kind) + "/" + a.ID
+	case ImagePull: // another image is another pull: neither the old one's failures nor its end matter to it
+		return string(a.Kind) + "/" + a.Name + "/" + a.Image
+	case VolumeMount, VolumeUnmount, ContainerStart:
+		return string(a.Kind) + "/" + a.Name
+	}
+	return string(a.Kind)
+}
+
+// Input is everything that a decision rests on.
+type Input struct {
+	Desired  pod.Desired
+	Observed pod.Observed
+	Record   pod.Record
+	Failures pod.Failures
+	Health   pod.Health
+	InFlight []Action
+	Now      time.Time
+
+	CrashLimit time.Duration // the longest CrashLoopBackOff; 0: 300 s
+}
+
+// Decision is what to do now and when to look again.
+type Decision struct {
+	Actions  []Action              // independent of each other: may run at once; never one whose key is in flight
+	WakeAt   time.Time             // zero: nothing is due by time alone
+	Verdict  *pod.Verdict          // nil, or the outcome, to be persisted before Actions run
+	Waiting  map[string]pod.Reason // by container name; "" is the pod as a whole
+	Record   pod.Record            // the record as it must be on disk before Actions run
+	Sync     bool                  // Record holds something that a power cut must not lose
+	Starting bool                  // the pod is being brought up: actions of kind SandboxCreate or ContainerStart are due or in flight
+	Done     bool                  // nothing of the pod is left and nothing will be
+}

@@ -1,0 +1,300 @@
+package volumes
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/csi"
+)
+
+func claimVolume() v1.VolumeSource {
+	return v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: "claim"}}
+}
+
+// bindClaim gives the node claim "claim", bound to volume "pv".
+func (n *node) bindClaim(s v1.PersistentVolumeSource) (*v1.PersistentVolumeClaim, *v1.PersistentVolume) {
+	pvc := &v1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "claim", UID: "claim-uid"},
+		Spec:       v1.PersistentVolumeClaimSpec{VolumeName: "pv"}, Status: v1.PersistentVolumeClaimStatus{Phase: v1.ClaimBound},
+	}
+	pv := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv"}, Spec: v1.PersistentVolumeSpec{
+		PersistentVolumeSource: s, ClaimRef: &v1.ObjectReference{Namespace: "shop", Name: "claim", UID: "claim-uid"},
+	}}
+	n.objs.claims = map[string]*v1.PersistentVolumeClaim{"claim": pvc}
+	n.objs.volumes = map[string]*v1.PersistentVolume{"pv": pv}
+	return pvc, pv
+}
+
+func TestClaim_OfALocalVolumeIsABindMountThatLeavesTheContent(t *testing.T) {
+	n := newNode(t)
+	host := t.TempDir()
+	if err := os.Chmod(host, 0o705); err != nil {
+		t.Fatal(err)
+	}
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: host}})
+	p := one(claimVolume())
+	path := n.mustMount(p, "data")
+	if want := filepath.Join(n.cfg.Root, "pods/uid-1/volumes/kubernetes.io~local-volume/pv"); path != want {
+		t.Errorf("path is %s, want %s", path, want)
+	}
+	if err := os.WriteFile(filepath.Join(path, "precious"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := modeOf(t, host).Perm(); got != 0o705 {
+		t.Errorf("the mode of the content's directory became %o", got)
+	}
+	n.restart()
+	n.mustMount(p, "data")
+	n.mustRemove(p)
+	modeOf(t, filepath.Join(host, "precious"))
+}
+
+func TestClaim_ReadOnlyIsReadOnlyForEveryContainer(t *testing.T) {
+	n := newNode(t)
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: t.TempDir()}})
+	s := claimVolume()
+	s.PersistentVolumeClaim.ReadOnly = true
+	p := one(s)
+	path := n.mustMount(p, "data")
+	if err := os.WriteFile(filepath.Join(path, "f"), nil, 0o600); err == nil {
+		t.Error("the mount can be written")
+	}
+	m, err := n.ContainerMounts(t.Context(), p, &p.Spec.Containers[0], nil)
+	if err != nil || !m[0].ReadOnly {
+		t.Errorf("mounts are %+v, %v", m, err)
+	}
+	n.mustRemove(p)
+}
+
+func TestClaim_TwoNamesForOneClaimAreOneVolume(t *testing.T) {
+	n := newNode(t)
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: t.TempDir()}})
+	p := podWith(map[string]v1.VolumeSource{"a": claimVolume(), "b": claimVolume()})
+	if a, b := n.mustMount(p, "a"), n.mustMount(p, "b"); a != b {
+		t.Errorf("paths are %s and %s", a, b)
+	}
+	if err := n.Unmount(t.Context(), p.UID, "a"); err != nil {
+		t.Fatal(err)
+	}
+	n.restart()
+	if m := n.observe(p); !m["b"].Ready || len(m) != 1 {
+		t.Errorf("after one name is gone: %+v", m)
+	}
+	n.mustRemove(p)
+}
+
+func TestUnmount_WithoutALedgerUndoesSubPathsToo(t *testing.T) {
+	n := newNode(t)
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: t.TempDir()}})
+	p := one(claimVolume())
+	n.mustMount(p, "data")
+	if _, err := n.subPath(p, "sub"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(n.podDir(p.UID), ledgerFile)); err != nil {
+		t.Fatal(err)
+	}
+	n.restart()
+	n.mustRemove(p)
+}
+
+func TestClaim_SaysWhyItCannotBeUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*v1.PersistentVolumeClaim, *v1.PersistentVolume)
+		want  string
+	}{
+		"pending":     {func(c *v1.PersistentVolumeClaim, _ *v1.PersistentVolume) { c.Spec.VolumeName = "" }, "is not bound to a volume"},
+		"lost":        {func(c *v1.PersistentVolumeClaim, _ *v1.PersistentVolume) { c.Status.Phase = v1.ClaimLost }, `its phase is "Lost"`},
+		"volume gone": {func(c *v1.PersistentVolumeClaim, _ *v1.PersistentVolume) { c.Spec.VolumeName = "x" }, `persistentvolumes "x" not found`},
+		"other's":     {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) { v.Spec.ClaimRef.Name = "x" }, "bound to another claim, shop/x"},
+		"recreated":   {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) { v.Spec.ClaimRef.UID = "x" }, "bound to another claim"},
+		"block": {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) {
+			v.Spec.VolumeMode = new(v1.PersistentVolumeBlock)
+		}, "differ in volumeMode"},
+		"a device that is mounted": {func(c *v1.PersistentVolumeClaim, v *v1.PersistentVolume) {
+			v.Spec.VolumeMode, c.Spec.VolumeMode = new(v1.PersistentVolumeBlock), new(v1.PersistentVolumeBlock)
+		}, "has volumeMode Block, but is specified in volumeMounts of container main"},
+		"deleted": {func(c *v1.PersistentVolumeClaim, _ *v1.PersistentVolume) { c.DeletionTimestamp = new(metav1.Now()) }, "is being deleted"},
+		"elsewhere": {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) {
+			v.Spec.NodeAffinity = &v1.VolumeNodeAffinity{Required: &v1.NodeSelector{NodeSelectorTerms: []v1.NodeSelectorTerm{{
+				MatchExpressions: []v1.NodeSelectorRequirement{{Key: "kubernetes.io/hostname", Operator: v1.NodeSelectorOpIn, Values: []string{"n2"}}},
+			}}}}
+		}, "its nodeAffinity does not match the node's labels"},
+		"options": {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) {
+			v.Spec.MountOptions = []string{"ro", "discard"}
+		}, "with the options discard"},
+		"no such place": {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) { v.Spec.Local.Path = "/none" }, "stat /none: no such file or directory"},
+		"nfs": {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) {
+			v.Spec.PersistentVolumeSource = v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{}}
+		}, "install the driver nfs.csi.k8s.io"},
+		"csi off": {func(_ *v1.PersistentVolumeClaim, v *v1.PersistentVolume) {
+			v.Spec.PersistentVolumeSource = v1.PersistentVolumeSource{CSI: &v1.CSIPersistentVolumeSource{Driver: "d", VolumeHandle: "v"}}
+		}, "CSI is switched off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			c.spoil(n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: "/tmp"}}))
+			p := one(claimVolume())
+			if err := n.Mount(t.Context(), p, "data"); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want one with %q", err, c.want)
+			}
+			n.mustRemove(p)
+		})
+	}
+}
+
+func TestAttached_WaitsForTheVolumeAttachment(t *testing.T) {
+	for name, c := range map[string]struct {
+		driver *storagev1.CSIDriver
+		ok     bool
+		want   string
+	}{
+		"not yet":                {nil, false, "is not attached to this node yet"},
+		"attached":               {nil, true, ""},
+		"driver does not attach": {&storagev1.CSIDriver{Spec: storagev1.CSIDriverSpec{AttachRequired: new(false)}}, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &Volumes{cfg: Config{NodeName: "n1", Attached: func(_ context.Context, _ *v1.PersistentVolume, attachment string) (map[string]string, bool, error) {
+				if want := csi.AttachmentName("vol", "d", "n1"); attachment != want {
+					t.Errorf("attachment is %s, want %s", attachment, want)
+				}
+				return map[string]string{"device": "/dev/sdx"}, c.ok, nil
+			}}}
+			vol := csi.Volume{Ref: csi.Ref{Driver: "d", Handle: "vol"}}
+			err := v.attached(t.Context(), nil, c.driver, &vol)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q", err, c.want)
+			}
+			if c.ok && vol.PublishContext["device"] != "/dev/sdx" {
+				t.Errorf("publish context is %v", vol.PublishContext)
+			}
+		})
+	}
+}
+
+func TestTakesGroup_FollowsTheDriversPolicy(t *testing.T) {
+	once := []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce}
+	policy := func(p storagev1.FSGroupPolicy) *storagev1.CSIDriver {
+		return &storagev1.CSIDriver{Spec: storagev1.CSIDriverSpec{FSGroupPolicy: &p}}
+	}
+	for name, c := range map[string]struct {
+		v      csi.Volume
+		driver *storagev1.CSIDriver
+		want   bool
+	}{
+		"default, one writer":      {csi.Volume{FSType: "ext4", AccessModes: once}, nil, true},
+		"default, no file system":  {csi.Volume{AccessModes: once}, nil, false},
+		"default, many writers":    {csi.Volume{FSType: "nfs", AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteMany}}, nil, false},
+		"default, inline":          {csi.Volume{FSType: "ext4", Ephemeral: true}, nil, true},
+		"read-only":                {csi.Volume{FSType: "ext4", AccessModes: once, ReadOnly: true}, policy(storagev1.FileFSGroupPolicy), false},
+		"None":                     {csi.Volume{FSType: "ext4", AccessModes: once}, policy(storagev1.NoneFSGroupPolicy), false},
+		"File, with many writers":  {csi.Volume{}, policy(storagev1.FileFSGroupPolicy), true},
+		"ReadWriteOnceWithFSType ": {csi.Volume{FSType: "ext4", AccessModes: once}, policy(storagev1.ReadWriteOnceWithFSTypeFSGroupPolicy), true},
+	} {
+		if got := takesGroup(c.v, c.driver); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestPodInfo(t *testing.T) {
+	p := one(v1.VolumeSource{})
+	p.Spec.ServiceAccountName = "sa"
+	full := map[string]string{
+		"csi.storage.k8s.io/pod.name": "web", "csi.storage.k8s.io/pod.namespace": "shop", "csi.storage.k8s.io/pod.uid": "uid-1",
+		"csi.storage.k8s.io/serviceAccount.name": "sa", "csi.storage.k8s.io/ephemeral": "true",
+	}
+	wants := &storagev1.CSIDriver{Spec: storagev1.CSIDriverSpec{PodInfoOnMount: new(true)}}
+	if diff := cmp.Diff(full, podInfo(p, true, wants)); diff != "" {
+		t.Error(diff)
+	}
+	for name, got := range map[string]map[string]string{
+		"claim, no CSIDriver":             podInfo(p, false, nil),
+		"inline, CSIDriver does not want": podInfo(p, true, &storagev1.CSIDriver{}),
+	} {
+		if len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestOwn_GivesATreeToTheGroupOnce(t *testing.T) {
+	n := newNode(t)
+	host, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
+	for _, f := range []string{filepath.Join(host, "d", "f"), outside} {
+		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(outside, filepath.Join(host, "link")); err != nil {
+		t.Fatal(err)
+	}
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: host}})
+	p := one(claimVolume())
+	p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(77)), FSGroupChangePolicy: new(v1.FSGroupChangeOnRootMismatch)}
+	n.mustMount(p, "data")
+	group := func(path string) uint32 {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Sys().(*syscall.Stat_t).Gid
+	}
+	if g, m := group(filepath.Join(host, "d", "f")), modeOf(t, filepath.Join(host, "d", "f")).Perm(); g != 77 || m != 0o660 {
+		t.Errorf("file: group %d, mode %o", g, m)
+	}
+	if m := modeOf(t, filepath.Join(host, "d")); m.Perm() != 0o775 || m&os.ModeSetgid == 0 {
+		t.Errorf("directory: mode %v", m)
+	}
+	if g, m := group(outside), modeOf(t, outside).Perm(); g == 77 || m != 0o600 {
+		t.Errorf("a link led outside: group %d, mode %o", g, m)
+	}
+	n.mustRemove(p)
+	if err := os.Chown(filepath.Join(host, "d", "f"), 0, 5); err != nil {
+		t.Fatal(err)
+	}
+	p.UID = "uid-2"
+	n.mustMount(p, "data")
+	if g := group(filepath.Join(host, "d", "f")); g != 5 {
+		t.Errorf("OnRootMismatch walked a volume whose root is the group's: group %d", g)
+	}
+	n.mustRemove(p)
+}
+
+// TestClaim_OfALocalDeviceGivesTheDevice gives a container a disk as it is, and takes nothing of it away.
+func TestClaim_OfALocalDeviceGivesTheDevice(t *testing.T) {
+	n := newNode(t)
+	pvc, pv := n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: "/dev/loop0"}})
+	pv.Spec.VolumeMode, pvc.Spec.VolumeMode = new(v1.PersistentVolumeBlock), new(v1.PersistentVolumeBlock)
+	p := one(claimVolume())
+	c := &p.Spec.Containers[0]
+	c.VolumeMounts, c.VolumeDevices = nil, []v1.VolumeDevice{{Name: "data", DevicePath: "/dev/xvda"}}
+	if _, err := n.ContainerDevices(p, c); err == nil || !strings.Contains(err.Error(), "not set up yet") {
+		t.Errorf("before Mount: %v", err)
+	}
+	n.mustMount(p, "data")
+	n.restart()
+	got, err := n.ContainerDevices(p, c)
+	if want := []Device{{HostPath: "/dev/loop0", ContainerPath: "/dev/xvda"}}; err != nil || !cmp.Equal(got, want) {
+		t.Errorf("devices %v, %v; want %v", got, err, want)
+	}
+	n.mustRemove(p)
+	modeOf(t, "/dev/loop0")
+	pv.Spec.Local.Path = t.TempDir()
+	if err := n.Mount(t.Context(), p, "data"); err == nil || !strings.Contains(err.Error(), "is not a block device") {
+		t.Errorf("a directory in its place: %v", err)
+	}
+	n.mustRemove(p)
+}

@@ -1,0 +1,95 @@
+package volumes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	resourcehelper "k8s.io/component-helpers/resource"
+
+	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/volumes/local"
+)
+
+func (v *Volumes) emptyDir(p *v1.Pod, vol *v1.Volume) setup {
+	e := v.made(p, kindEmptyDir, vol.Name)
+	medium := vol.EmptyDir.Medium
+	e.Memory = medium != v1.StorageMediumDefault
+	e.Mounted = e.Memory
+	return setup{entry: e, run: func(ctx context.Context) error {
+		if err := hostfs.MakeDir(e.Path, 0o777); err != nil {
+			return err
+		}
+		switch {
+		case medium == v1.StorageMediumMemory:
+			if err := local.Memory(e.Path, v.tmpfsSize(p, vol.EmptyDir.SizeLimit), 0o777); err != nil {
+				return err
+			}
+		case strings.HasPrefix(string(medium), string(v1.StorageMediumHugePages)):
+			size, err := hugePageSize(p, medium)
+			if err != nil {
+				return err
+			}
+			if err := local.HugePages(e.Path, size); err != nil {
+				return err
+			}
+		case medium != v1.StorageMediumDefault:
+			return fmt.Errorf("emptyDir.medium %q is unknown: use \"\", Memory, HugePages or HugePages-<size>", medium)
+		}
+		return hostfs.Own(ctx, e.Path, ownership(p, false))
+	}}
+}
+
+// tmpfsSize is the smallest of the size limit, the pod's memory limit and what pods may use of the node's memory, in
+// bytes: what lies in memory counts against it. Zero is the kernel's default, half of the memory.
+func (v *Volumes) tmpfsSize(p *v1.Pod, limit *resource.Quantity) int64 {
+	allocatable := v.cfg.Node().Allocatable
+	size := allocatable.Memory().Value()
+	if limit != nil && limit.Sign() > 0 && (size == 0 || limit.Value() < size) {
+		size = limit.Value()
+	}
+	for i := range p.Spec.Containers {
+		if p.Spec.Containers[i].Resources.Limits.Memory().IsZero() {
+			return size
+		}
+	}
+	limits := resourcehelper.PodLimits(p, resourcehelper.PodResourcesOptions{})
+	memory := limits.Memory().Value()
+	if memory > 0 && (size == 0 || memory < size) {
+		return memory
+	}
+	return size
+}
+
+// hugePageSize is the page size that the medium names, or else the only one that the pod requests, in bytes.
+func hugePageSize(p *v1.Pod, medium v1.StorageMedium) (int64, error) {
+	if size, ok := strings.CutPrefix(string(medium), string(v1.StorageMediumHugePagesPrefix)); ok {
+		q, err := resource.ParseQuantity(size)
+		if err != nil {
+			return 0, fmt.Errorf("emptyDir.medium %q has no valid page size: %w", medium, err)
+		}
+		return q.Value(), nil
+	}
+	var found int64
+	for name := range resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{}) {
+		size, ok := strings.CutPrefix(string(name), v1.ResourceHugePagesPrefix)
+		if !ok {
+			continue
+		}
+		q, err := resource.ParseQuantity(size)
+		if err != nil {
+			return 0, fmt.Errorf("resource %s has no valid page size: %w", name, err)
+		}
+		if found != 0 {
+			return 0, errors.New("emptyDir.medium HugePages is ambiguous: the pod requests pages of several sizes; use HugePages-<size>")
+		}
+		found = q.Value()
+	}
+	if found == 0 {
+		return 0, errors.New("emptyDir.medium HugePages needs a container that requests hugepages-<size>")
+	}
+	return found, nil
+}

@@ -1,0 +1,80 @@
+package volumes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/volumes/content"
+	"github.com/minikubelet/minikubelet/pkg/volumes/local"
+)
+
+// written is a volume whose files the agent writes: configMap, secret, downwardAPI, projected. All but configMap are in
+// memory.
+func (v *Volumes) written(p *v1.Pod, vol *v1.Volume) setup {
+	kind := content.SourceName(vol.VolumeSource)
+	e := v.made(p, kind, vol.Name)
+	e.Memory = kind != kindConfigMap
+	e.Mounted, e.ReadOnly = e.Memory, true
+	return setup{entry: e, run: func(ctx context.Context) error {
+		files, err := v.content.Files(ctx, p, vol)
+		if err != nil {
+			return err
+		}
+		if err := hostfs.MakeDir(e.Path, 0o777); err != nil {
+			return err
+		}
+		if e.Memory {
+			if err := local.Memory(e.Path, 0, 0o777); err != nil {
+				return err
+			}
+		}
+		return v.writeContent(ctx, p, e, files)
+	}}
+}
+
+func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, e entry, files hostfs.Files) error {
+	group := ownership(p, true)
+	group.OnMismatch = false // the files are the agent's own and new
+	return hostfs.WriteFiles(e.Path, files, v.cfg.Now(), func(version string) error { return hostfs.Own(ctx, version, group) })
+}
+
+// Refresh brings the files of a pod's volumes up to date with the objects that they come from. It tries every volume and
+// joins the errors; a volume whose objects cannot be read keeps its content.
+func (v *Volumes) Refresh(ctx context.Context, p *v1.Pod) error {
+	l, err := v.ledger(p.UID, false)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range p.Spec.Volumes {
+		vol := &p.Spec.Volumes[i]
+		if !content.Has(vol) {
+			continue
+		}
+		if err := v.refresh(ctx, p, vol, l); err != nil {
+			errs = append(errs, fmt.Errorf("MountVolume.SetUp failed for volume %q : %w", vol.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (v *Volumes) refresh(ctx context.Context, p *v1.Pod, vol *v1.Volume, l *ledger) error {
+	release, err := l.hold(ctx, vol.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	e := l.get(vol.Name)
+	if e.State != ready {
+		return nil
+	}
+	files, err := v.content.Files(ctx, p, vol)
+	if err != nil {
+		return err
+	}
+	return v.writeContent(ctx, p, e, files)
+}

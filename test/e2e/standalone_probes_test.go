@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/test/e2e/testbed"
+)
+
+// A pod for each kind of probe. Its switch is POST /set/<path> on port 8080, or the server itself.
+const (
+	probed = `
+metadata: {name: %s}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: web
+    image: $web
+    args: [%s]
+    %s
+`
+	readyHTTP = `readinessProbe: {httpGet: {path: /readyz, port: 8080, httpHeaders: [{name: X-Probe, value: "1"}]}, periodSeconds: 1, failureThreshold: 1}`
+	readyExec = `readinessProbe: {exec: {command: [/web, get, "http://127.0.0.1:8080/readyz"]}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1}`
+	readyGRPC = `readinessProbe: {grpc: {port: 9090, service: readyz}, periodSeconds: 1, failureThreshold: 1}`
+	liveHTTP  = `livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, failureThreshold: 2}`
+	liveTCP   = `livenessProbe: {tcpSocket: {port: 8081}, periodSeconds: 1, failureThreshold: 2}`
+	allGRPC   = `startupProbe: {grpc: {port: 9090}, periodSeconds: 1, failureThreshold: 30}
+    readinessProbe: {tcpSocket: {port: 9090}, periodSeconds: 1}
+    livenessProbe: {grpc: {port: 9090}, periodSeconds: 1, failureThreshold: 1}`
+	allHTTPS = `startupProbe: {httpGet: {scheme: HTTPS, path: /startupz, port: tls}, periodSeconds: 1, failureThreshold: 30}
+    readinessProbe: {httpGet: {scheme: HTTPS, path: /readyz, port: tls}, periodSeconds: 1}
+    livenessProbe: {httpGet: {scheme: HTTPS, path: /healthz, port: 8443}, periodSeconds: 1, failureThreshold: 1}
+    ports: [{name: tls, containerPort: 8443}]
+    lifecycle: {preStop: {httpGet: {scheme: HTTPS, path: /bye, port: tls}}}`
+	slowExec = `livenessProbe: {exec: {command: [/web, get, "http://127.0.0.1:8080/wait?for=600s"]}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1}`
+	startup  = `startupProbe: {httpGet: {path: /startupz, port: 8080}, periodSeconds: 1, failureThreshold: 30}
+    readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
+    livenessProbe: {httpGet: {path: /startupz, port: 8080}, periodSeconds: 1, failureThreshold: 1}`
+)
+
+func probing(name, args, probes string) string { return pods(fmt.Sprintf(probed, name, args, probes)) }
+
+// TestStandaloneProbes switches the health of containers on and off.
+func TestStandaloneProbes(t *testing.T) {
+	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
+	s.WriteManifest("pods.yaml", probing("rhttp", "-unready", readyHTTP)+probing("rexec", "-unready", readyExec)+
+		probing("rgrpc", `"-grpc-addr=:9090"`, readyGRPC)+probing("lhttp", "", liveHTTP)+probing("ltcp", "", liveTCP)+
+		probing("startup", "-startup-after=4s", startup)+probing("grpc", `"-grpc-addr=:9090"`, allGRPC)+
+		probing("https", `"-tls-addr=:8443"`, allHTTPS)+probing("slow", "", slowExec))
+	flips := func(kind string, up bool) func(t *testing.T) {
+		return func(t *testing.T) {
+			s := s.on(t)
+			p := s.until(kind, "runs", func(p *v1.Pod) error {
+				if container(p, "web").State.Running == nil || p.Status.PodIP == "" {
+					return fmt.Errorf("it does not")
+				}
+				return nil
+			})
+			unready := func(p *v1.Pod) error { return isCondition(p, v1.PodReady, v1.ConditionFalse) }
+			set := "http://" + p.Status.PodIP + ":8080/set/readyz?ok="
+			if up {
+				s.until(kind, "is not Ready at first", unready)
+			}
+			for _, ok := range []string{"true", "false", "true"} {
+				testbed.Eventually(t, soon, "the switch is set", func() error { return post(set + ok) })
+				if ok == "true" {
+					s.ready(kind)
+					continue
+				}
+				p = s.until(kind, "is no longer Ready", unready)
+				if c := container(p, "web"); c.Ready || c.State.Running == nil || c.RestartCount != 0 {
+					t.Errorf("the container is %+v", c)
+				}
+				s.event(kind, "Unhealthy", "Readiness probe failed: ")
+			}
+		}
+	}
+	t.Run("readiness follows httpGet", flips("rhttp", true))
+	t.Run("readiness follows exec", flips("rexec", true))
+	t.Run("readiness follows grpc", flips("rgrpc", false))
+	t.Run("a failing httpGet liveness probe restarts the container", func(t *testing.T) {
+		s := s.on(t)
+		p := s.ready("lhttp")
+		if err := post("http://" + p.Status.PodIP + ":8080/set/healthz?ok=false"); err != nil {
+			t.Fatal(err)
+		}
+		s.restartedByProbe("lhttp", "Liveness probe failed: HTTP probe failed with statuscode: 503")
+		s.ready("lhttp")
+	})
+	t.Run("grpc serves for startup and liveness, tcpSocket for readiness", func(t *testing.T) {
+		s := s.on(t)
+		p := s.ready("grpc")
+		if err := post("http://" + p.Status.PodIP + ":8080/set/healthz?ok=false"); err != nil {
+			t.Fatal(err)
+		}
+		s.restartedByProbe("grpc", `Liveness probe failed: service unhealthy (responded with "NOT_SERVING")`)
+	})
+	t.Run("https serves for all three, whoever signed the certificate", func(t *testing.T) {
+		s := s.on(t)
+		p := s.ready("https")
+		if err := post("http://" + p.Status.PodIP + ":8080/set/healthz?ok=false"); err != nil {
+			t.Fatal(err)
+		}
+		s.restartedByProbe("https", "Liveness probe failed: HTTP probe failed with statuscode: 503")
+		s.event("https", "FailedPreStopHook", "404 Not Found")
+	})
+	t.Run("a command that takes longer than its timeout fails", func(t *testing.T) {
+		s.on(t).restartedByProbe("slow", "Liveness probe failed: command timed out")
+	})
+	t.Run("a port that nobody serves fails a tcpSocket liveness probe", func(t *testing.T) {
+		s.on(t).restartedByProbe("ltcp", "Liveness probe failed: dial tcp ")
+	})
+	t.Run("the startup probe holds back the others", func(t *testing.T) {
+		s := s.on(t)
+		p := s.ready("startup")
+		c := container(p, "web")
+		if c.RestartCount != 0 || c.Started == nil || !*c.Started {
+			t.Errorf("the container is %+v", c)
+		}
+		s.event("startup", "Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503")
+	})
+	t.Run("nothing stays", func(t *testing.T) { s.on(t).gone("pods.yaml") })
+}
+
+func (s *standalone) restartedByProbe(name, why string) {
+	s.t.Helper()
+	s.event(name, "Unhealthy", why)
+	s.event(name, "Killing", "Container web failed liveness probe, will be restarted")
+	p := s.until(name, "was restarted", func(p *v1.Pod) error {
+		if c := container(p, "web"); c.RestartCount < 1 {
+			return fmt.Errorf("it was not")
+		}
+		return nil
+	})
+	if last := container(p, "web").LastTerminationState.Terminated; last == nil {
+		s.t.Errorf("pod %s has no last state: %+v", name, container(p, "web"))
+	}
+}

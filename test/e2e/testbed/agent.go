@@ -1,0 +1,202 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// AgentConfig says how to run the agent. Only Containerd is needed.
+type AgentConfig struct {
+	Containerd   *Containerd
+	ControlPlane *ControlPlane  // join it; nil runs standalone
+	NodeName     string         // default node-N
+	Kubelet      map[string]any // fields of KubeletConfiguration, beside and over the harness's own
+	Own          map[string]any // fields of MinikubeletConfiguration, beside and over the harness's own
+	Args         []string       // more flags
+	Environ      []string       // more environment, NAME=value
+	NotYet       bool           // do not start it: the test calls Start
+}
+
+// Agent is the minikubelet binary as a subprocess. Its directories outlive it, so that it can be killed and started again.
+type Agent struct {
+	NodeName  string
+	RootDir   string // --root-dir
+	Manifests string // staticPodPath
+	PodLogs   string // podLogsDir
+	Socket    string // localAPI.socket
+	Port      int    // HTTPS API
+	Healthz   string // URL
+
+	e       *Env
+	cd      *Containerd
+	program string
+	args    []string
+	environ []string
+	proc    *Process
+}
+
+// AgentBinary is $MINIKUBELET_BIN, else bin/minikubelet of the repository, where `make build` puts it.
+func AgentBinary(t T) string {
+	t.Helper()
+	path := os.Getenv("MINIKUBELET_BIN")
+	if path == "" {
+		path = filepath.Join(RepoRoot(t), "bin", "minikubelet")
+	}
+	return existing(t, path, "run make build")
+}
+
+// Agent writes the agent's configuration, starts it, and waits until it is healthy.
+func (e *Env) Agent(c AgentConfig) *Agent {
+	e.t.Helper()
+	a := &Agent{
+		e: e, cd: c.Containerd, NodeName: c.NodeName, program: AgentBinary(e.t), environ: c.Environ, Port: e.Port(),
+		RootDir: e.Path("agent", "root"), Manifests: e.Path("agent", "manifests"), PodLogs: e.Path("agent", "pods-log"), Socket: e.Path("agent", "api.sock"),
+	}
+	if a.NodeName == "" {
+		a.NodeName = "node-" + strconv.Itoa(e.N)
+	}
+	for _, dir := range []string{a.RootDir, a.Manifests, a.PodLogs} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			e.t.Fatalf("cannot make the agent's directories: %v", err)
+		}
+	}
+	a.args = []string{"--config=" + a.writeConfig(c), "--root-dir=" + a.RootDir, "--hostname-override=" + a.NodeName, "--node-ip=" + e.NodeIP()}
+	if c.ControlPlane != nil {
+		a.args = append(a.args, "--kubeconfig="+c.ControlPlane.NodeKubeconfig(a.NodeName))
+	}
+	a.args = append(a.args, c.Args...)
+	if !c.NotYet {
+		a.Start()
+	}
+	return a
+}
+
+func (a *Agent) writeConfig(c AgentConfig) string {
+	a.e.t.Helper()
+	healthz := a.e.Port()
+	a.Healthz = fmt.Sprintf("http://127.0.0.1:%d/healthz", healthz)
+	x509 := map[string]any{}
+	if c.ControlPlane != nil {
+		x509["clientCAFile"] = c.ControlPlane.CA.CertFile
+	}
+	kubelet := map[string]any{
+		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+		"staticPodPath": a.Manifests, "podLogsDir": a.PodLogs, "containerRuntimeEndpoint": a.cd.Endpoint(),
+		"cgroupDriver": "cgroupfs", "cgroupRoot": a.e.CgroupRoot(), "failSwapOn": false,
+		"imageGCHighThresholdPercent": 100, // on a full disk the harness's images would go
+		"port":                        a.Port, "healthzPort": healthz,
+		"authentication": map[string]any{"x509": x509, "webhook": map[string]any{"enabled": false}, "anonymous": map[string]any{"enabled": false}},
+		"authorization":  map[string]any{"mode": "AlwaysAllow"},
+	}
+	own := map[string]any{
+		"apiVersion": "minikubelet.dev/v1alpha1", "kind": "MinikubeletConfiguration",
+		"localAPI": map[string]any{"socket": a.Socket},
+		"network":  map[string]any{"provider": "agent", "confDir": a.cd.ConfDir, "binDir": a.cd.BinDir},
+	}
+	maps.Copy(kubelet, c.Kubelet)
+	maps.Copy(own, c.Own)
+	first, err1 := yaml.Marshal(kubelet)
+	second, err2 := yaml.Marshal(own)
+	if err := errors.Join(err1, err2); err != nil {
+		a.e.t.Fatalf("cannot write the agent's configuration: %v", err)
+	}
+	return a.e.WriteFile(string(first)+"---\n"+string(second), "agent", "config.yaml")
+}
+
+// AddArgs gives the agent more flags, from its next start on.
+func (a *Agent) AddArgs(args ...string) { a.args = append(a.args, args...) }
+
+// Configure sets a field of its MinikubeletConfiguration, for its next start.
+func (a *Agent) Configure(field string, value any) {
+	a.e.t.Helper()
+	path := strings.TrimPrefix(a.args[0], "--config=")
+	b, err := os.ReadFile(path)
+	first, second, _ := strings.Cut(string(b), "---\n")
+	own := map[string]any{}
+	err = errors.Join(err, yaml.Unmarshal([]byte(second), &own))
+	own[field] = value
+	out, err2 := yaml.Marshal(own)
+	if err := errors.Join(err, err2, os.WriteFile(path, []byte(first+"---\n"+string(out)), 0o600)); err != nil {
+		a.e.t.Fatalf("cannot change the agent's configuration: %v", err)
+	}
+}
+
+// Start runs the agent and waits until its healthz answers.
+func (a *Agent) Start() {
+	a.e.t.Helper()
+	a.Launch()
+	Eventually(a.e.t, 20*time.Second, "the agent is healthy", func() error {
+		if !a.proc.Running() {
+			a.e.t.Fatalf("the agent ended:\n%s", tail(a.proc.Log, 40))
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := Get(ctx, a.Healthz)
+		return err
+	})
+}
+
+// Launch runs the agent and does not wait: for tests of its start. This life of it has more environment.
+func (a *Agent) Launch(environ ...string) {
+	a.e.t.Helper()
+	cmd := exec.Command(a.program, a.args...)
+	cmd.Env = slices.Concat(os.Environ(), a.environ, environ)
+	a.proc = a.e.Start("agent", cmd)
+}
+
+// Process is the agent's process: its pid for /proc, Wait for its exit code.
+func (a *Agent) Process() *Process { return a.proc }
+
+// Kill ends the agent with SIGKILL. Its pods go on.
+func (a *Agent) Kill() { a.proc.Kill() }
+
+// Stop ends the agent with SIGTERM, which must take less than 10 seconds and give exit code 0. Its pods go on.
+func (a *Agent) Stop() {
+	a.e.t.Helper()
+	if err := a.proc.Stop(10 * time.Second); err != nil {
+		a.e.t.Fatalf("cannot stop the agent: %v", err)
+	}
+}
+
+// Restart is Kill and Start: a crash.
+func (a *Agent) Restart() {
+	a.e.t.Helper()
+	a.Kill()
+	a.Start()
+}
+
+// Log is all that the agent has logged, over its restarts.
+func (a *Agent) Log() string { return a.proc.Output() }
+
+// WriteManifest puts a file into the manifest directory, atomically: it appears under its name when it is whole.
+func (a *Agent) WriteManifest(name, content string) {
+	a.e.t.Helper()
+	temp := a.e.WriteFile(content, "agent", "manifest.tmp")
+	if err := os.Rename(temp, filepath.Join(a.Manifests, name)); err != nil {
+		a.e.t.Fatalf("cannot write a manifest: %v", err)
+	}
+}
+
+// RemoveManifest takes a file out of the manifest directory.
+func (a *Agent) RemoveManifest(name string) {
+	a.e.t.Helper()
+	if err := os.Remove(filepath.Join(a.Manifests, name)); err != nil {
+		a.e.t.Fatalf("cannot remove a manifest: %v", err)
+	}
+}
+
+// CLI runs a subcommand of the binary against this agent: a.CLI("get", "pods", "-o", "json").
+func (a *Agent) CLI(args ...string) (string, error) {
+	return runOut(a.program, append(args, "--socket="+a.Socket)...)
+}

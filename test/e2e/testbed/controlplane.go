@@ -1,0 +1,202 @@
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// ControlPlane is a real Kubernetes 1.36 control plane on loopback: etcd, API server (RBAC and Node authorizer,
+// NodeRestriction), controller manager and scheduler. It has no nodes until an agent joins.
+type ControlPlane struct {
+	URL             string
+	CA              *CA
+	AdminKubeconfig string // user in system:masters
+
+	e     *Env
+	api   *Process
+	start func() // the API server again, for tests that take it away
+}
+
+// ControlPlane starts etcd, the API server, the controller manager and the scheduler at once, and waits until the API
+// server is ready and the default service account, which every pod needs, is there.
+func (e *Env) ControlPlane() *ControlPlane {
+	e.t.Helper()
+	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
+		Tool(e.t, name) // all that are missing are better known now
+	}
+	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://127.0.0.1:" + strconv.Itoa(e.Port())}
+	etcdURL := cp.startEtcd()
+	cp.start = cp.apiServer(etcdURL)
+	cp.start()
+	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
+	cp.startControllers()
+	cp.startScheduler()
+	cp.waitReady()
+	Eventually(e.t, 30*time.Second, "the default service account exists", func() error {
+		_, err := cp.Kubectl("get", "serviceaccount", "default")
+		return err
+	})
+	return cp
+}
+
+// APIServer starts etcd and an API server alone, for tests of what it says of objects: no admission plugin changes them or
+// asks for other objects that they name.
+func (e *Env) APIServer() *ControlPlane {
+	e.t.Helper()
+	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://127.0.0.1:" + strconv.Itoa(e.Port())}
+	cp.start = cp.apiServer(cp.startEtcd(), "--disable-admission-plugins=ServiceAccount,Priority,DefaultTolerationSeconds,RuntimeClass")
+	cp.start()
+	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
+	cp.waitReady()
+	return cp
+}
+
+func (cp *ControlPlane) startEtcd() string {
+	e := cp.e
+	e.t.Helper()
+	client, peer := "http://127.0.0.1:"+strconv.Itoa(e.Port()), "http://127.0.0.1:"+strconv.Itoa(e.Port())
+	e.Start("etcd", exec.Command(Tool(e.t, "etcd"),
+		"--data-dir="+e.Path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls="+client, "--advertise-client-urls="+client,
+		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer))
+	return client
+}
+
+// apiServer returns how to start it, with more flags: again after StopAPI, with the same certificates and data.
+func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
+	e := cp.e
+	e.t.Helper()
+	serviceIP := fmt.Sprintf("10.242.%d.1", e.N)
+	serving := cp.CA.Issue("apiserver", Cert{Name: "kube-apiserver", Hosts: []string{"127.0.0.1", "localhost", e.NodeIP(), serviceIP, "kubernetes", "kubernetes.default", "kubernetes.default.svc"}})
+	toNode := cp.CA.Issue("apiserver-kubelet-client", Cert{Name: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}})
+	accounts := cp.CA.Issue("service-account", Cert{Name: "service-accounts"})
+	args := []string{
+		"--etcd-servers=" + etcdURL,
+		"--bind-address=127.0.0.1", "--secure-port=" + cp.URL[strings.LastIndexByte(cp.URL, ':')+1:],
+		"--tls-cert-file=" + serving.CertFile, "--tls-private-key-file=" + serving.KeyFile,
+		"--client-ca-file=" + cp.CA.CertFile,
+		"--kubelet-client-certificate=" + toNode.CertFile, "--kubelet-client-key=" + toNode.KeyFile,
+		"--kubelet-preferred-address-types=InternalIP",
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + accounts.KeyFile, "--service-account-signing-key-file=" + accounts.KeyFile,
+		"--service-cluster-ip-range=" + e.ServiceCIDR(),
+		"--endpoint-reconciler-type=none", // its address is loopback, which no endpoint may have
+		"--enable-bootstrap-token-auth", "--allow-privileged", "--profiling=false",
+		"--cert-dir=" + e.Path("apiserver"),
+	}
+	args = append(args, more...)
+	program := Tool(e.t, "kube-apiserver")
+	return func() { cp.api = e.Start("kube-apiserver", exec.Command(program, args...)) }
+}
+
+func (cp *ControlPlane) startControllers() {
+	e := cp.e
+	e.t.Helper()
+	dir := filepath.Dir(cp.CA.CertFile)
+	e.Start("kube-controller-manager", exec.Command(Tool(e.t, "kube-controller-manager"),
+		"--kubeconfig="+cp.AdminKubeconfig, "--leader-elect=false", "--secure-port=0", "--profiling=false",
+		"--service-account-private-key-file="+filepath.Join(dir, "service-account.key"), "--root-ca-file="+cp.CA.CertFile,
+		"--cluster-signing-cert-file="+cp.CA.CertFile, "--cluster-signing-key-file="+cp.CA.KeyFile,
+		"--cluster-cidr="+e.PodCIDR(), "--allocate-node-cidrs=false"))
+}
+
+func (cp *ControlPlane) startScheduler() {
+	e := cp.e
+	e.t.Helper()
+	e.Start("kube-scheduler", exec.Command(Tool(e.t, "kube-scheduler"),
+		"--kubeconfig="+cp.AdminKubeconfig, "--leader-elect=false", "--secure-port=0", "--profiling=false"))
+}
+
+func (cp *ControlPlane) waitReady() {
+	cp.e.t.Helper()
+	Eventually(cp.e.t, 60*time.Second, "the API server is ready", func() error {
+		if !cp.api.Running() {
+			cp.e.t.Fatalf("the API server ended:\n%s", tail(cp.api.Log, 20))
+		}
+		_, err := cp.Client().Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(context.Background())
+		return err
+	})
+}
+
+// StopAPI takes the API server away, as an outage does. etcd goes on.
+func (cp *ControlPlane) StopAPI() { cp.api.Kill() }
+
+// StartAPI brings it back and waits until it is ready.
+func (cp *ControlPlane) StartAPI() {
+	cp.e.t.Helper()
+	cp.start()
+	cp.waitReady()
+}
+
+// Kubeconfig writes a kubeconfig for a user in groups, with a client certificate of its own, and returns its path.
+func (cp *ControlPlane) Kubeconfig(user string, groups ...string) string {
+	cp.e.t.Helper()
+	file := strings.NewReplacer(":", "-", "/", "-").Replace(user)
+	pair := cp.CA.Issue(file, Cert{Name: user, Groups: groups})
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: cp.URL, CertificateAuthority: cp.CA.CertFile}
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificate: pair.CertFile, ClientKey: pair.KeyFile}
+	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: user}
+	config.CurrentContext = "test"
+	path := filepath.Join(filepath.Dir(pair.CertFile), file+".kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		cp.e.t.Fatalf("cannot write a kubeconfig: %v", err)
+	}
+	return path
+}
+
+// NodeKubeconfig is the kubeconfig of a node's agent: user system:node:<name> in group system:nodes.
+func (cp *ControlPlane) NodeKubeconfig(name string) string {
+	cp.e.t.Helper()
+	return cp.Kubeconfig("system:node:"+name, "system:nodes")
+}
+
+// RESTConfig is the administrator's, without a client-side rate limit.
+func (cp *ControlPlane) RESTConfig() *rest.Config {
+	cp.e.t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", cp.AdminKubeconfig)
+	if err != nil {
+		cp.e.t.Fatalf("cannot read the administrator's kubeconfig: %v", err)
+	}
+	config.QPS = -1
+	return config
+}
+
+// Client is the administrator's.
+func (cp *ControlPlane) Client() kubernetes.Interface {
+	cp.e.t.Helper()
+	client, err := kubernetes.NewForConfig(cp.RESTConfig())
+	if err != nil {
+		cp.e.t.Fatalf("cannot make a client: %v", err)
+	}
+	return client
+}
+
+// Kubectl runs kubectl as the administrator and returns its standard output; an error carries its standard error.
+func (cp *ControlPlane) Kubectl(args ...string) (string, error) { return cp.KubectlIn("", args...) }
+
+// KubectlIn is Kubectl with standard input: KubectlIn(manifest, "apply", "-f", "-").
+func (cp *ControlPlane) KubectlIn(stdin string, args ...string) (string, error) {
+	cp.e.t.Helper()
+	cmd := exec.Command(Tool(cp.e.t, "kubectl"), append([]string{"--kubeconfig=" + cp.AdminKubeconfig, "--cache-dir=" + cp.e.Path("kubectl-cache")}, args...)...)
+	return output(cmd, stdin)
+}
+
+// Apply is kubectl apply of manifests, which must succeed.
+func (cp *ControlPlane) Apply(manifests string) {
+	cp.e.t.Helper()
+	if _, err := cp.KubectlIn(manifests, "apply", "-f", "-"); err != nil {
+		cp.e.t.Fatalf("cannot apply: %v", err)
+	}
+}

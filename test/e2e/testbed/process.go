@@ -1,0 +1,171 @@
+package testbed
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is a component that runs. It dies with the test program, also when that is killed.
+type Process struct {
+	Name string
+	Log  string // path of its standard output and error
+
+	t    T
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // of Wait, once done is closed
+}
+
+// Start runs a command in the background, its output in Dir/log/<name>.log (appended, so that a restart keeps it).
+func (e *Env) Start(name string, cmd *exec.Cmd) *Process {
+	e.t.Helper()
+	p := &Process{Name: name, Log: e.Path("log", name+".log"), t: e.t, cmd: cmd, done: make(chan struct{})}
+	out, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		e.t.Fatalf("cannot start %s: %v", name, err)
+	}
+	if cmd.Stdout == nil {
+		cmd.Stdout = out
+	}
+	cmd.Stderr = out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go p.run(out, started)
+	if err := <-started; err != nil {
+		e.t.Fatalf("cannot start %s: %v", name, err)
+	}
+	e.procs = append(e.procs, p)
+	e.recordPid(p.Pid())
+	return p
+}
+
+// run starts the process and waits for it on one thread: the kernel sends Pdeathsig when the thread ends that forked.
+func (p *Process) run(out *os.File, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(p.done)
+	defer out.Close()
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		p.err = p.cmd.Wait()
+	}
+}
+
+// recordPid lets a later sweep recognise the process, should this program be killed before it.
+func (e *Env) recordPid(pid int) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return // it has ended already
+	}
+	if proc, ok := parseStat(string(b)); ok {
+		e.WriteFile(proc.started, "pid", strconv.Itoa(pid))
+	}
+}
+
+// Pid is the process's id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Running reports whether the process has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Signal sends a signal; a process that has ended is no error.
+func (p *Process) Signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatalf("cannot signal %s: %v", p.Name, err)
+	}
+}
+
+// Kill ends the process with SIGKILL and waits for it: a crash.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Stop asks the process to end with SIGTERM, and kills it when it has not after grace. It returns what Wait said.
+func (p *Process) Stop(grace time.Duration) error {
+	p.t.Helper()
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(grace):
+		p.Kill()
+		return fmt.Errorf("%s did not end within %s of SIGTERM", p.Name, grace)
+	}
+}
+
+// Wait waits for the end of the process and returns its exit code, -1 for a signal. It fails the test after timeout.
+func (p *Process) Wait(timeout time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(timeout):
+		p.t.Fatalf("%s still runs after %s", p.Name, timeout)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Output is all that the process has written so far.
+func (p *Process) Output() string {
+	b, _ := os.ReadFile(p.Log)
+	return string(b)
+}
+
+// logTails shows the end of every component's log, for a test that failed.
+func (e *Env) logTails() {
+	logs, _ := filepath.Glob(filepath.Join(e.Dir, "log", "*.log"))
+	slices.Sort(logs)
+	for _, path := range logs {
+		lines := 25
+		if strings.HasPrefix(filepath.Base(path), "agent") {
+			lines = 120
+		}
+		e.t.Logf("--- end of %s\n%s", filepath.Base(path), tail(path, lines))
+	}
+	if dir := os.Getenv("MINIKUBELET_TEST_LOGS"); dir != "" {
+		to := filepath.Join(dir, strings.ReplaceAll(e.t.Name(), "/", "_"))
+		if err := os.CopyFS(to, os.DirFS(filepath.Join(e.Dir, "log"))); err == nil {
+			e.t.Logf("all logs are in %s", to)
+		}
+	}
+}
+
+func tail(path string, n int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	var last []string
+	s := bufio.NewScanner(bytes.NewReader(b))
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		last = append(last, s.Text())
+		if len(last) > n {
+			last = last[1:]
+		}
+	}
+	return strings.Join(last, "\n")
+}

@@ -1,0 +1,110 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ToolsDir is where hack/build-tools installs to: $MINIKUBELET_TOOLS, else the user's cache directory.
+func ToolsDir() string {
+	if dir := os.Getenv("MINIKUBELET_TOOLS"); dir != "" {
+		return dir
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "/root/.cache"
+	}
+	return filepath.Join(cache, "minikubelet", "tools")
+}
+
+// Tool is the path of a built component.
+func Tool(t T, name string) string {
+	t.Helper()
+	return existing(t, filepath.Join(ToolsDir(), "bin", name), "run hack/build-tools")
+}
+
+// debian is the path of a component that the distribution gives.
+func debian(t T, path string) string {
+	t.Helper()
+	return existing(t, path, "run sudo hack/build-tools, which installs it")
+}
+
+func existing(t T, path, remedy string) string {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("cannot test without a component: %v; %s", err, remedy)
+	}
+	return path
+}
+
+// RepoRoot is the directory of the module's go.mod above the working directory.
+func RepoRoot(t T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	for err == nil && dir != "/" {
+		if b, readErr := os.ReadFile(filepath.Join(dir, "go.mod")); readErr == nil && bytes.HasPrefix(b, []byte("module github.com/minikubelet/minikubelet\n")) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+	t.Fatalf("cannot find the repository above the working directory: %v", err)
+	return ""
+}
+
+// Run runs a program to its end and returns its standard output; an error carries its standard error.
+func Run(ctx context.Context, stdin string, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	return output(cmd, stdin)
+}
+
+func output(cmd *exec.Cmd, stdin string) (string, error) {
+	var out, errOut bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errOut
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		words := errors.Join(err, errors.New(strings.TrimSpace(errOut.String())))
+		return out.String(), fmt.Errorf("%s %s: %w", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), words)
+	}
+	return out.String(), nil
+}
+
+// buildProgram compiles a program of this repository, static, and returns its path in the tools' cache. The compiler's
+// own cache makes it a fraction of a second when nothing changed. The program appears at its path whole: another test
+// program may be running or reading it.
+func buildProgram(t T, pkg string) string {
+	t.Helper()
+	dir := filepath.Join(ToolsDir(), "testbed")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatalf("cannot build %s: %v", pkg, err)
+	}
+	out := filepath.Join(dir, filepath.Base(pkg))
+	own, err := os.MkdirTemp(dir, "build")
+	if err != nil {
+		t.Fatalf("cannot build %s: %v", pkg, err)
+	}
+	defer os.RemoveAll(own)
+	temp := filepath.Join(own, filepath.Base(pkg))
+	goTool := "go"
+	if _, err := exec.LookPath(goTool); err != nil {
+		goTool = "/usr/local/go/bin/go"
+	}
+	cmd := exec.Command(goTool, "build", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", temp, pkg)
+	cmd.Dir, cmd.Env = RepoRoot(t), append(os.Environ(), "CGO_ENABLED=0")
+	_, err = output(cmd, "")
+	if err == nil {
+		err = os.Rename(temp, out)
+	}
+	if err != nil {
+		t.Fatalf("cannot build %s: %v", pkg, err)
+	}
+	return out
+}
