@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/util/cert"
 
@@ -87,12 +88,18 @@ func (a *agent) sign(dir, certFile, keyFile string) error {
 	return errors.Join(os.WriteFile(certFile, c, 0o640), os.WriteFile(keyFile, k, 0o600))
 }
 
-// bootstrap gets the node the right to speak for itself, where only a bootstrap kubeconfig is given.
-func (a *agent) bootstrap(ctx context.Context) error {
-	if a.cfg.API.Bootstrap == "" {
-		return nil
+// bootstrap gets the node the right to speak for itself, where only a bootstrap kubeconfig is given. It returns the path of
+// the client certificate where that is not the kubeconfig's to say.
+func (a *agent) bootstrap(ctx context.Context) (string, error) {
+	if store := a.clientStore(); a.cfg.Certs.RotateClient {
+		if ok, err := store.Adopt(a.cfg.API.Kubeconfig, time.Now()); ok || err != nil {
+			return store.Current(), err
+		}
 	}
-	return certs.Bootstrapping{
+	if a.cfg.API.Bootstrap == "" {
+		return "", nil
+	}
+	return "", certs.Bootstrapping{
 		Bootstrap: a.cfg.API.Bootstrap, Kubeconfig: a.cfg.API.Kubeconfig, Node: a.host.name, Store: a.clientStore(), Log: slog.Default(),
 	}.Run(ctx)
 }
@@ -102,10 +109,10 @@ func (a *agent) clientStore() certs.Store {
 }
 
 // rotations makes what keeps the certificates that the cluster signs.
-func (a *agent) rotations() error {
+func (a *agent) rotations(adopted bool) error {
 	api := func() certs.API { return a.api.client }
 	event := func(reason, message string) { a.events.NodeEvent("Warning", reason, message) }
-	if store := a.clientStore(); a.cfg.Certs.RotateClient && store.InUse(a.cfg.API.Kubeconfig) {
+	if store := a.clientStore(); a.cfg.Certs.RotateClient && (adopted || store.InUse(a.cfg.API.Kubeconfig)) {
 		a.api.rotation = &certs.Rotation{
 			Store: store, API: api, Event: event, Log: slog.Default(),
 			Subject: func() (certs.Subject, bool) { return certs.Client(a.host.name), true },

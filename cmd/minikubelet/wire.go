@@ -100,9 +100,15 @@ type host struct {
 	status  cri.Status // verbose
 }
 
-func (h host) addresses() []string {
+// addresses are the node's: what a cloud's controller has given it, else what was found here.
+func (a *agent) addresses() []string {
+	if a.cfg.Node.ExternalCloud {
+		if out := node.InternalIPs(a.nodeObject()); len(out) > 0 {
+			return out
+		}
+	}
 	var out []string
-	for _, ip := range h.ips {
+	for _, ip := range a.host.ips {
 		out = append(out, ip.String())
 	}
 	return out
@@ -159,13 +165,14 @@ type apiSide struct {
 }
 
 func (a *agent) wireAPI(ctx context.Context) error {
+	cert := ""
 	if a.cfg.API.Kubeconfig != "" {
-		err := a.bootstrap(ctx)
-		if err != nil {
+		var err error
+		if cert, err = a.bootstrap(ctx); err != nil {
 			return err
 		}
 		a.api.client, err = kube.New(kube.Config{
-			Kubeconfig: a.cfg.API.Kubeconfig, UserAgent: "minikubelet/" + version + " (linux/" + runtime.GOARCH + ")",
+			Kubeconfig: a.cfg.API.Kubeconfig, ClientCert: cert, UserAgent: "minikubelet/" + version + " (linux/" + runtime.GOARCH + ")",
 			QPS: a.cfg.API.QPS, Burst: a.cfg.API.Burst,
 		})
 		if err != nil {
@@ -190,7 +197,7 @@ func (a *agent) wireAPI(ctx context.Context) error {
 	a.events, a.writer = events.New(ec), writer.New(wc)
 	a.told = counted{a.fuse.events(a.events), a.counters}
 	if a.api.client != nil {
-		return a.rotations()
+		return a.rotations(cert != "")
 	}
 	return nil
 }
@@ -274,7 +281,7 @@ func (a *agent) driversChanged() {
 func (a *agent) nodeLabels() map[string]string { return a.nodeObject().Labels }
 
 func (a *agent) downward() downward.Node {
-	d := downward.Node{IPs: a.host.addresses()}
+	d := downward.Node{IPs: a.addresses()}
 	if a.node != nil {
 		d.Allocatable = a.node.Node().Status.Allocatable
 	}
@@ -298,7 +305,7 @@ func (a *agent) wirePods(context.Context) error {
 	a.probes = probes.New(probes.Config{
 		Probed: a.counters.Probed,
 		Exec:   execProbe(a.runtime), Events: a.told.Event, Poke: func(uid types.UID) { a.set.Poke(uid, false) },
-		HostIP: func() string { return a.host.addresses()[0] },
+		HostIP: func() string { return a.addresses()[0] },
 	})
 	limit := a.cfg.Pods.StartLimit
 	if limit == 0 {
@@ -310,7 +317,7 @@ func (a *agent) wirePods(context.Context) error {
 		Event:    a.told.Event,
 		Host: func() status.HostInfo {
 			return status.HostInfo{
-				Name: a.host.name, IPs: a.host.addresses(), Runtime: a.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(a.host.status),
+				Name: a.host.name, IPs: a.addresses(), Runtime: a.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(a.host.status),
 			}
 		},
 		CrashLimit: a.cfg.Pods.MaxRestartDelay,

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -57,6 +58,50 @@ func (a *agent) serveNetwork(ctx context.Context) error {
 	return a.network.node.Serve(ctx, a.network.settings.Socket)
 }
 
+// followPodCIDRs tells the runtime the Node's pod CIDRs, for one that templates its own CNI configuration, and numbers the
+// agent's own bridge network by them, where the configuration does not say otherwise.
+func (a *agent) followPodCIDRs(ctx context.Context) {
+	told, numbered := "", ""
+	for {
+		next := a.changes.next()
+		cidrs := a.nodeObject().Spec.PodCIDRs
+		if now := strings.Join(cidrs, ","); now != "" {
+			if told != now && a.runtime.SetPodCIDR(ctx, now) == nil {
+				told = now
+			}
+			if numbered != now && a.number(cidrs) {
+				numbered = now
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+		}
+	}
+}
+
+// number reports whether there is no more to be done.
+func (a *agent) number(cidrs []string) bool {
+	if a.cfg.Network.Provider != string(plugin.Auto) || a.cfg.Network.PodCIDR.IsValid() {
+		return true
+	}
+	var b plugin.Bridge
+	for _, c := range cidrs {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			slog.Warn("cannot use the Node's pod CIDR", "cidr", c, "err", err)
+			return true
+		}
+		b.Subnet = append(b.Subnet, p)
+	}
+	ok, err := plugin.Renumber(a.network.settings, b)
+	if err != nil {
+		slog.Warn("cannot give the agent's own bridge network the Node's pod CIDR", "cidrs", cidrs, "err", err)
+	}
+	return ok
+}
+
 // liveSandboxes are the sandboxes that the runtime knows, by ID.
 func (a *agent) liveSandboxes(ctx context.Context) (map[string]bool, error) {
 	list, err := a.runtime.ListPodSandboxes(ctx, "")
@@ -75,14 +120,18 @@ func (a *agent) wireNode(context.Context) error {
 		Register: a.cfg.Node.Register,
 		Registration: node.Registration{
 			Name: a.host.name, Labels: a.cfg.Node.Labels, Taints: a.cfg.Node.Taints, ProviderID: a.cfg.Node.ProviderID,
+			Unschedulable: a.cfg.Node.Unschedulable, ExternalCloud: a.cfg.Node.ExternalCloud, ProvidedIPs: a.cfg.Node.IPs,
 		},
 		Facts: node.Facts{
 			Machine: a.host.machine, MaxPods: maxPods(a.cfg.Node, a.host.machine.CPUs), IPs: a.host.ips, Hostname: a.host.name, Version: version,
-			MaxImages: a.cfg.Node.MaxImages,
-			Reserved:  node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
+			MaxImages: a.cfg.Node.MaxImages, Cloud: a.cfg.Node.ExternalCloud,
+			Reserved: node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
 		},
 		Observe: a.observeNode, Drivers: a.drivers, Changed: func() { a.writer.Poke(); a.changes.notify(); a.keepTaints() },
 		UpdateEvery: a.cfg.Node.StatusInterval, ReportEvery: a.cfg.Node.ReportInterval, Lease: a.cfg.Node.Lease,
+	}
+	if a.cfg.Node.ExternalCloud && len(a.cfg.Node.IPs) == 0 {
+		c.Facts.IPs = nil // what this machine finds out may not be what the cloud knows it by
 	}
 	if a.cfg.Server.Enabled {
 		c.Facts.Port = int32(a.cfg.Server.Address.Port())

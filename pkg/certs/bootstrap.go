@@ -134,6 +134,33 @@ func usable(path string, now time.Time) (bool, error) {
 	}
 }
 
+// Adopt takes the client certificate that stands in a kubeconfig itself into the store, where it can be renewed, unless the
+// store's was issued later. It reports whether the store's is the one to use, and is not over. kubeadm writes such a
+// kubeconfig on the first node, and lets it point into the store once it finds the certificate there.
+func (s Store) Adopt(kubeconfig string, now time.Time) (bool, error) {
+	c, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return false, nil // who uses it tells
+	}
+	context := c.Contexts[c.CurrentContext]
+	if context == nil || c.AuthInfos[context.AuthInfo] == nil {
+		return false, nil
+	}
+	user := c.AuthInfos[context.AuthInfo]
+	if len(user.ClientCertificateData) == 0 || len(user.ClientKeyData) == 0 {
+		return false, nil
+	}
+	theirs, err := parse(user.ClientCertificateData, user.ClientKeyData)
+	if err != nil {
+		return false, fmt.Errorf("cannot use the client certificate of %s: %w", kubeconfig, err)
+	}
+	ours, err := s.Load()
+	if err != nil || theirs.Leaf.NotBefore.After(ours.Leaf.NotBefore) {
+		ours, err = s.put(user.ClientCertificateData, user.ClientKeyData, now)
+	}
+	return err == nil && now.Before(ours.Leaf.NotAfter), err
+}
+
 // InUse reports whether a kubeconfig's client certificate is the one of a store, which can then be renewed there.
 func (s Store) InUse(kubeconfig string) bool {
 	c, err := clientcmd.LoadFromFile(kubeconfig)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"io/fs"
@@ -36,6 +37,7 @@ type signer struct {
 	t      *testing.T
 	key    *ecdsa.PrivateKey
 	life   time.Duration
+	age    time.Duration // of what is signed
 	decide func(*certificatesv1.CertificateSigningRequest) // nil: approve
 
 	mu   sync.Mutex
@@ -94,7 +96,7 @@ func (s *signer) sign(request []byte) []byte {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: csr.Subject, DNSNames: csr.DNSNames, IPAddresses: csr.IPAddresses,
-		NotBefore: time.Now(), NotAfter: time.Now().Add(s.life),
+		NotBefore: time.Now().Add(-s.age), NotAfter: time.Now().Add(s.life),
 	}, &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}}, csr.PublicKey, s.key)
 	if err != nil {
 		s.t.Fatal(err)
@@ -238,6 +240,59 @@ func TestUsable(t *testing.T) {
 	}
 	if !store.InUse(byPath) || store.InUse(filepath.Join(dir, "token")) {
 		t.Error("InUse() does not tell whose certificate a kubeconfig shows")
+	}
+}
+
+// kubeadm init writes a kubeconfig with the certificate in it, and then looks for it in the store.
+func TestAdopt_TakesTheKubeconfigsOwnCertificateUnlessItWasRenewed(t *testing.T) {
+	theirs, store := Store{Dir: t.TempDir(), Name: "theirs"}, Store{Dir: filepath.Join(t.TempDir(), "pki"), Name: "kubelet-client"}
+	s := newSigner(t)
+	path := filepath.Join(theirs.Dir, "kubelet.conf")
+	issue := func() *x509.Certificate {
+		t.Helper()
+		c, err := Obtain(t.Context(), s, theirs, Client("n1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(theirs.Current())
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := base64.StdEncoding.EncodeToString(b)
+		conf := "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n" +
+			"clusters: [{name: k, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {client-certificate-data: " + data + ", client-key-data: " + data + "}}]\n"
+		if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return c.Leaf
+	}
+	expect := func(what string, after time.Duration, ok bool, leaf *x509.Certificate) {
+		t.Helper()
+		got, err := store.Adopt(path, time.Now().Add(after))
+		c, loadErr := store.Load()
+		if got != ok || errors.Join(err, loadErr) != nil || !c.Leaf.Equal(leaf) {
+			t.Errorf("%s: Adopt() = %t, %v; the store has %v, %v", what, got, err, c, loadErr)
+		}
+	}
+	s.age = 2 * time.Minute
+	first := issue()
+	expect("first", 0, true, first)
+	expect("again", 0, true, first)
+	expect("over", 2*time.Hour, false, first)
+	s.age = time.Minute
+	renewed, err := Obtain(t.Context(), s, store, Client("n1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("renewed", 0, true, renewed.Leaf)
+	s.age = 0
+	expect("another kubeconfig", 0, true, issue())
+	if err := os.WriteFile(path, []byte("apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {user: u}}]\n"+
+		"users: [{name: u, user: {client-certificate-data: eA==, client-key-data: eA==}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := store.Adopt(path, time.Now()); ok || err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("half a certificate: %t, %v", ok, err)
 	}
 }
 

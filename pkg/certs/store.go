@@ -56,9 +56,18 @@ func (s Store) Save(certPEM []byte, key *ecdsa.PrivateKey, now time.Time) (*tls.
 	if err != nil {
 		return nil, err
 	}
+	c, err := s.put(certPEM, keyPEM, now)
+	return c, errors.Join(err, remove(s.pending()))
+}
+
+// put is Save of a key in PEM.
+func (s Store) put(certPEM, keyPEM []byte, now time.Time) (*tls.Certificate, error) {
 	c, err := parse(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the certificate that was issued: %w", err)
+	}
+	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("cannot make the directory of certificates: %w", err)
 	}
 	before, _ := os.Readlink(s.Current())
 	name := s.Name + "-" + now.UTC().Format("2006-01-02-15-04-05.000000") + ".pem"
@@ -72,7 +81,7 @@ func (s Store) Save(certPEM []byte, key *ecdsa.PrivateKey, now time.Time) (*tls.
 	if err := errors.Join(os.Symlink(name, tmp), os.Rename(tmp, s.Current())); err != nil {
 		return nil, fmt.Errorf("cannot make the certificate the current one: %w", err)
 	}
-	return c, errors.Join(s.trim(name, filepath.Base(before)), remove(s.pending()))
+	return c, s.trim(name, filepath.Base(before))
 }
 
 // trim removes the generations that are neither of these.

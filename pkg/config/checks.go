@@ -61,7 +61,7 @@ func (c *checks) config(o *options, kc *kubelet.KubeletConfiguration, mine own) 
 	c.path("--root-dir", o.root)
 	cfg := Config{
 		Node: c.node(o, kc), Server: c.server(kc), DNS: c.dns(kc), Cgroups: c.cgroups(kc), Pods: c.pods(kc, mine),
-		Images: c.images(o, kc), Network: c.network(kc, mine), Sources: c.sources(kc),
+		Images: c.images(o, kc), Network: c.network(kc, mine, o.kubeconfig != ""), Sources: c.sources(kc),
 		API: API{Kubeconfig: o.kubeconfig, Bootstrap: o.bootstrap, QPS: float32(*kc.KubeAPIQPS), Burst: int(kc.KubeAPIBurst),
 			EventQPS: orNoLimit(*kc.EventRecordQPS), EventBurst: int(kc.EventBurst)},
 		Runtime: Runtime{Endpoint: c.socket("containerRuntimeEndpoint", kc.ContainerRuntimeEndpoint),
@@ -88,7 +88,7 @@ const DefaultSocket = "/run/minikubelet/minikubelet.sock"
 
 func (c *checks) node(o *options, kc *kubelet.KubeletConfiguration) Node {
 	n := Node{Name: strings.ToLower(strings.TrimSpace(o.hostname)), Labels: o.labels, Taints: kc.RegisterWithTaints, Register: *kc.RegisterNode,
-		ProviderID: kc.ProviderID, MaxPods: int(kc.MaxPods), PodsPerCore: int(kc.PodsPerCore), MaxImages: int(*kc.NodeStatusMaxImages),
+		Unschedulable: !o.schedule, ExternalCloud: o.cloud == "external", ProviderID: kc.ProviderID, MaxPods: int(kc.MaxPods), PodsPerCore: int(kc.PodsPerCore), MaxImages: int(*kc.NodeStatusMaxImages),
 		StatusInterval: kc.NodeStatusUpdateFrequency.Duration, ReportInterval: kc.NodeStatusReportFrequency.Duration,
 		Lease: time.Duration(kc.NodeLeaseDurationSeconds) * time.Second}
 	if n.Name != "" {
@@ -96,6 +96,7 @@ func (c *checks) node(o *options, kc *kubelet.KubeletConfiguration) Node {
 			c.fail("--hostname-override", "%q: %s", o.hostname, why)
 		}
 	}
+	c.oneOf("--cloud-provider", o.cloud, "", "external")
 	for ip := range strings.SplitSeq(o.nodeIP, ",") {
 		if ip = strings.TrimSpace(ip); ip != "" {
 			n.IPs = append(n.IPs, c.addr("--node-ip", ip))
@@ -280,7 +281,7 @@ func (c *checks) sources(kc *kubelet.KubeletConfiguration) Sources {
 	return s
 }
 
-func (c *checks) network(kc *kubelet.KubeletConfiguration, mine own) Network {
+func (c *checks) network(kc *kubelet.KubeletConfiguration, mine own, joined bool) Network {
 	n := Network{Provider: cmp.Or(mine.Network.Provider, "auto"), ConfDir: mine.Network.ConfDir}
 	c.oneOf("network.provider", n.Provider, "agent", "runtime", "auto")
 	if n.ConfDir != "" {
@@ -292,14 +293,25 @@ func (c *checks) network(kc *kubelet.KubeletConfiguration, mine own) Network {
 			c.path("network.binDir", d)
 		}
 	}
-	if text := cmp.Or(mine.Network.PodCIDR, kc.PodCIDR); text != "" {
-		p, err := netip.ParsePrefix(text)
-		if err != nil || p != p.Masked() {
-			c.fail("network.podCIDR", "%q is no network: write 10.88.0.0/16", text)
-		}
-		n.PodCIDR = p
+	n.PodCIDR = c.prefix("podCIDR", kc.PodCIDR)
+	if joined { // the Node's goes before, as in a kubelet
+		n.PodCIDR = netip.Prefix{}
+	}
+	if mine.Network.PodCIDR != "" {
+		n.PodCIDR = c.prefix("network.podCIDR", mine.Network.PodCIDR)
 	}
 	return n
+}
+
+func (c *checks) prefix(field, text string) netip.Prefix {
+	if text == "" {
+		return netip.Prefix{}
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p != p.Masked() {
+		c.fail(field, "%q is no network: write 10.88.0.0/16", text)
+	}
+	return p
 }
 
 func (c *checks) eviction(kc *kubelet.KubeletConfiguration) Eviction {

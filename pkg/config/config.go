@@ -34,7 +34,9 @@ type Node struct {
 	Labels         map[string]string
 	Taints         []v1.Taint
 	Register       bool // the agent makes its Node object
+	Unschedulable  bool // and a new one is cordoned
 	ProviderID     string
+	ExternalCloud  bool // --cloud-provider=external
 	MaxPods        int
 	PodsPerCore    int // 0: no limit of this kind
 	StatusInterval time.Duration
@@ -176,7 +178,7 @@ type Network struct {
 	Provider string       // agent, runtime or auto: agent unless a network is configured already
 	ConfDir  string       // empty: what the runtime says that it reads
 	BinDirs  []string     // likewise
-	PodCIDR  netip.Prefix // of the agent's own bridge network; invalid: its default
+	PodCIDR  netip.Prefix // of the agent's own bridge network; invalid: the Node's, or a default
 }
 
 // Agent is the agent itself.

@@ -93,15 +93,17 @@ func TestLoad_FlagsWinOverTheFile(t *testing.T) {
 	cfg, err := load(t, header+"port: 1\nmaxPods: 5\nstaticPodPath: /a\nclusterDNS: [10.0.0.1]\nevictionHard: {memory.available: 1Gi}\nregisterNode: false\n",
 		"--port=2", "--pod-manifest-path=/b", "--cluster-dns=10.0.0.2,10.0.0.3", "--eviction-hard=memory.available<5%,nodefs.available<1Gi",
 		"--node-labels=a=b,c=d", "--register-with-taints=k=v:NoSchedule", "--node-ip=192.0.2.1,2001:db8::1", "--hostname-override=Node-A",
-		"--kubeconfig=/k", "--v=4")
+		"--kubeconfig=/k", "--v=4", "--cloud-provider=external", "--register-schedulable=false", "--rotate-server-certificates", "--pod-cidr=10.1.0.0/24")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := []any{cfg.Server.Address.Port(), cfg.Node.MaxPods, cfg.Sources.Path, cfg.DNS.Servers, cfg.Eviction.Hard, cfg.Node.Labels,
-		cfg.Node.Taints, len(cfg.Node.IPs), cfg.Node.Name, cfg.Node.Register, cfg.Agent.LogLevel.String()}
+		cfg.Node.Taints, len(cfg.Node.IPs), cfg.Node.Name, cfg.Node.Register, cfg.Agent.LogLevel.String(),
+		cfg.Node.ExternalCloud, cfg.Node.Unschedulable, cfg.Certs.BootstrapServing, cfg.Network.PodCIDR.IsValid()}
 	want := []any{uint16(2), 5, "/b", []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")},
 		map[string]string{"memory.available": "5%", "nodefs.available": "1Gi"}, map[string]string{"a": "b", "c": "d"},
-		[]v1.Taint{{Key: "k", Value: "v", Effect: "NoSchedule"}}, 2, "node-a", false, "DEBUG"}
+		[]v1.Taint{{Key: "k", Value: "v", Effect: "NoSchedule"}}, 2, "node-a", false, "DEBUG",
+		true, true, true, false} // the API server tells a joined node's pod CIDR
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
@@ -175,8 +177,10 @@ func TestLoad_ReportsEverythingThatIsWrong(t *testing.T) {
 		"documents": {header + "---\n" + header + "---\nkind: X\n", nil, []string{
 			"c.yaml: document 2: line 5: kind: a second KubeletConfiguration: put everything into one",
 			`c.yaml: document 3: line 7: kind: must be KubeletConfiguration of kubelet.config.k8s.io/v1beta1 or MinikubeletConfiguration of minikubelet.dev/v1alpha1, not "X" of ""`}},
-		"flags": {header, []string{"--node-ip=1.2.3", "--max-pods=-1", "--cpu-cfs-quota-period=5s"}, []string{
-			`--node-ip: "1.2.3" is no IP address`, "--max-pods: must be more than 0", "--cpu-cfs-quota-period: 5s is not between 1ms and 1s"}},
+		"flags": {header, []string{"--node-ip=1.2.3", "--max-pods=-1", "--cpu-cfs-quota-period=5s", "--cloud-provider=aws", "--pod-cidr=10.1.0.1/24"}, []string{
+			`--cloud-provider: "aws" must be one of external`,
+			`--node-ip: "1.2.3" is no IP address`, "--max-pods: must be more than 0", "--cpu-cfs-quota-period: 5s is not between 1ms and 1s",
+			`--pod-cidr: "10.1.0.1/24" is no network: write 10.88.0.0/16`}},
 		"flags of fields that it does not support": {header, []string{"--cpu-manager-policy=static", "--read-only-port=10255", "--reserved-cpus=0", "--runonce=false", "--hairpin-mode=none"}, []string{
 			"--cpu-manager-policy: this agent supports only none: change it or remove it",
 			"--read-only-port: this agent does not support the field: remove it",

@@ -65,6 +65,7 @@ func nodeFlags() []flagRow {
 		{"v", "logging.verbosity", number, "verbosity of the log: 0 to 1 info, 2 and more debug"},
 		{"logging-format", "logging.format", text, "text or json"},
 		{"rotate-certificates", "rotateCertificates", boolean, "renew the client certificate before it expires"},
+		{"rotate-server-certificates", "serverTLSBootstrap", boolean, "have the cluster sign the certificate of the HTTPS API"},
 		{"protect-kernel-defaults", "protectKernelDefaults", boolean, "not supported"},
 	}
 }

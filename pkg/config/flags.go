@@ -28,6 +28,8 @@ type options struct {
 	hostname   string
 	nodeIP     string
 	labels     map[string]string
+	cloud      string
+	schedule   bool
 	root       string
 	providers  string
 	programs   string
@@ -45,6 +47,8 @@ func NewFlags() *Flags {
 	f.StringVar(&o.hostname, "hostname-override", "", "name of the node instead of the host's name")
 	f.StringVar(&o.nodeIP, "node-ip", "", "address of the node, or one of each family, with a comma between them")
 	f.StringToStringVar(&o.labels, "node-labels", nil, "labels of the Node, key=value,...")
+	f.StringVar(&o.cloud, "cloud-provider", "", "external: a cloud's controller gives the Node its addresses and takes its first taint away")
+	f.BoolVar(&o.schedule, "register-schedulable", true, "false: a new Node takes no pods before it is uncordoned")
 	f.StringVar(&o.root, "root-dir", "/var/lib/kubelet", "directory of the agent's state and of the pods' volumes")
 	f.StringVar(&o.providers, "image-credential-provider-config", "", "file with a CredentialProviderConfig, or directory of them")
 	f.StringVar(&o.programs, "image-credential-provider-bin-dir", "", "directory of the credential providers' programs")

@@ -32,6 +32,7 @@ const protobuf = "application/vnd.kubernetes.protobuf"
 // Config is what a Client needs.
 type Config struct {
 	Kubeconfig string        // path of the file
+	ClientCert string        // path of a certificate with its key that goes before the kubeconfig's; empty: none does
 	UserAgent  string        // "minikubelet/v1.36.3 (linux/amd64)"; empty: "minikubelet"
 	QPS        float32       // requests per second, watches included; 0: 50
 	Burst      int           // 0: 100
@@ -70,6 +71,9 @@ func Load(cfg Config) (*rest.Config, error) {
 	rc, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the kubeconfig %s: %w", cfg.Kubeconfig, err)
+	}
+	if cfg.ClientCert != "" {
+		rc.CertFile, rc.KeyFile, rc.CertData, rc.KeyData = cfg.ClientCert, cfg.ClientCert, nil, nil
 	}
 	scheme, err := Scheme()
 	if err != nil {

@@ -89,6 +89,17 @@ func addresses(ips []netip.Addr, hostname string) []v1.NodeAddress {
 	return append(out, v1.NodeAddress{Type: v1.NodeHostName, Address: hostname})
 }
 
+// InternalIPs are the addresses by which a Node is reached inside its cluster.
+func InternalIPs(n *v1.Node) []string {
+	var out []string
+	for _, a := range n.Status.Addresses {
+		if a.Type == v1.NodeInternalIP {
+			out = append(out, a.Address)
+		}
+	}
+	return out
+}
+
 // Interfaces reads the machine's interfaces that are up, in the kernel's order.
 func Interfaces() ([]Interface, error) {
 	all, err := net.Interfaces()

@@ -142,8 +142,8 @@ func TestAgent_RegistersOnceAndRenewsTheLeaseEveryTenSeconds(t *testing.T) {
 		if s.made != 1 || a.Node().UID != "uid" {
 			t.Errorf("registered %d times, knows %q", s.made, a.Node().UID)
 		}
-		if n := s.times("create leases") + s.times("update leases"); n != 14 { // one of them to add the owner, which was not known at the first
-			t.Errorf("%d renewals in 2 minutes, want 14", n)
+		if n := s.times("create leases") + s.times("update leases"); n != 13 && n != 14 { // one to add the owner, when it was not known at the first
+			t.Errorf("%d renewals in 2 minutes, want 13, or 14", n)
 		}
 		if o := s.lease.OwnerReferences; len(o) != 1 || o[0].UID != "uid" {
 			t.Errorf("owners of the lease: %v", o)

@@ -4,13 +4,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-const annotationAttach = "volumes.kubernetes.io/controller-managed-attach-detach"
+// annotationProvided tells a cloud's controller the address that a person gave the node.
+const (
+	annotationAttach   = "volumes.kubernetes.io/controller-managed-attach-detach"
+	annotationProvided = "alpha.kubernetes.io/provided-node-ip"
+)
 
 // Registration is what the agent claims of its Node beyond the status.
 type Registration struct {
@@ -19,7 +25,23 @@ type Registration struct {
 	Taints        []v1.Taint        // registerWithTaints; given to a new Node only, because removing one is others' business
 	Unschedulable bool              // registerNode with --register-schedulable=false; new Nodes only
 	ProviderID    string
-	ExternalCloud bool // --cloud-provider=external: a new Node starts with the uninitialized taint
+	ExternalCloud bool         // --cloud-provider=external: a new Node starts with the uninitialized taint
+	ProvidedIPs   []netip.Addr // --node-ip, which that cloud's controller is told
+}
+
+// annotations are those that the agent keeps in place; an empty one is kept away.
+func (r Registration) annotations() map[string]string {
+	out := map[string]string{annotationAttach: "true", annotationProvided: ""}
+	if r.ExternalCloud {
+		var ips []string
+		for _, ip := range r.ProvidedIPs {
+			if !ip.IsUnspecified() {
+				ips = append(ips, ip.String())
+			}
+		}
+		out[annotationProvided] = strings.Join(ips, ",")
+	}
+	return out
 }
 
 // labels are those that the agent keeps in place.
@@ -38,11 +60,12 @@ func (r Registration) labels(f Facts) map[string]string {
 func (r Registration) New(f Facts, status v1.NodeStatus) *v1.Node {
 	n := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: r.Name, Labels: r.labels(f), Annotations: map[string]string{annotationAttach: "true"},
+			Name: r.Name, Labels: r.labels(f), Annotations: r.annotations(),
 		},
 		Spec:   v1.NodeSpec{ProviderID: r.ProviderID, Unschedulable: r.Unschedulable, Taints: slices.Clone(r.Taints)},
 		Status: status,
 	}
+	maps.DeleteFunc(n.Annotations, func(_, v string) bool { return v == "" })
 	if r.ExternalCloud {
 		n.Spec.Taints = append(n.Spec.Taints, v1.Taint{
 			Key: "node.cloudprovider.kubernetes.io/uninitialized", Value: "true", Effect: v1.TaintEffectNoSchedule,
@@ -54,7 +77,7 @@ func (r Registration) New(f Facts, status v1.NodeStatus) *v1.Node {
 	return n
 }
 
-// Adopt is the patch that makes an existing Node carry the agent's labels, annotation and provider ID; nil when it does.
+// Adopt is the patch that makes an existing Node carry the agent's labels, annotations and provider ID; nil when it does.
 // Whatever else the Node has is left alone. A provider ID that is there is never changed: the API forbids it.
 func (r Registration) Adopt(n *v1.Node, f Facts) ([]byte, error) {
 	meta := map[string]any{}
@@ -67,8 +90,17 @@ func (r Registration) Adopt(n *v1.Node, f Facts) ([]byte, error) {
 	if len(labels) > 0 {
 		meta["labels"] = labels
 	}
-	if n.Annotations[annotationAttach] != "true" {
-		meta["annotations"] = map[string]string{annotationAttach: "true"}
+	annotations := map[string]any{}
+	for k, v := range r.annotations() {
+		switch got, ok := n.Annotations[k]; {
+		case v == "" && ok:
+			annotations[k] = nil
+		case got != v:
+			annotations[k] = v
+		}
+	}
+	if len(annotations) > 0 {
+		meta["annotations"] = annotations
 	}
 	patch := map[string]any{}
 	if r.ProviderID != "" && n.Spec.ProviderID == "" {

@@ -32,6 +32,7 @@ type Facts struct {
 	Reserved Reserved
 	MaxPods  int64
 	IPs      []netip.Addr
+	Cloud    bool // its controller gives the addresses: those that are there stay
 	Hostname string
 	Port     int32  // of the HTTPS API; 0: the node has none
 	Version  string // kubeletVersion, a semver: "v1.36.3"
@@ -58,11 +59,13 @@ func Status(old v1.NodeStatus, f Facts, o Observation, now time.Time) (v1.NodeSt
 		s.Capacity[name], s.Allocatable[name] = q, q
 	}
 	notReady := o.NotReady
-	if len(f.IPs) == 0 {
+	if len(f.IPs) == 0 && !f.Cloud {
 		notReady = append(slices.Clip(notReady), "the node has no address: give one with --node-ip")
 	}
 	s.Conditions = Conditions(old.Conditions, o.Pressure, notReady, now)
-	s.Addresses = mergeAddresses(old.Addresses, addresses(f.IPs, f.Hostname))
+	if !f.Cloud || len(old.Addresses) == 0 {
+		s.Addresses = mergeAddresses(old.Addresses, addresses(f.IPs, f.Hostname))
+	}
 	s.DaemonEndpoints.KubeletEndpoint.Port = f.Port
 	s.NodeInfo = f.info(o.RuntimeVersion)
 	s.Images = largest(o.Images, f.MaxImages)

@@ -173,6 +173,50 @@ func TestReadMachine(t *testing.T) {
 	}
 }
 
+// The addresses are the cloud controller's to give; until then the node goes by --node-ip, or by its name alone.
+func TestStatus_LeavesAddressesToTheCloud(t *testing.T) {
+	hostname, given := v1.NodeAddress{Type: v1.NodeHostName, Address: "n1"}, v1.NodeAddress{Type: v1.NodeInternalIP, Address: "192.0.2.7"}
+	cloud := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "10.0.0.7"}, {Type: v1.NodeExternalIP, Address: "203.0.113.7"}}
+	for name, c := range map[string]struct {
+		ips       []netip.Addr
+		old, want []v1.NodeAddress
+	}{
+		"nothing known": {want: []v1.NodeAddress{hostname}},
+		"--node-ip":     {ips: addrs("192.0.2.7"), want: []v1.NodeAddress{given, hostname}},
+		"the cloud's":   {ips: addrs("192.0.2.7"), old: cloud, want: cloud},
+	} {
+		s, err := node.Status(v1.NodeStatus{Addresses: c.old}, node.Facts{Cloud: true, IPs: c.ips, Hostname: "n1"}, node.Observation{}, noon)
+		if d := cmp.Diff(c.want, s.Addresses); d != "" || err != nil || s.Conditions[len(s.Conditions)-1].Status != v1.ConditionTrue {
+			t.Errorf("%s: %v, conditions %v, addresses (-want +got):\n%s", name, err, s.Conditions, d)
+		}
+	}
+}
+
+func TestRegistration_OfANodeInACloud(t *testing.T) {
+	f := node.Facts{Hostname: "n1"}
+	r := node.Registration{Name: "n1", ExternalCloud: true, Unschedulable: true, ProviderID: "test://n1", ProvidedIPs: addrs("192.0.2.7", "::")}
+	const annotation = "alpha.kubernetes.io/provided-node-ip"
+	n := r.New(f, v1.NodeStatus{})
+	var taints []string
+	for _, taint := range n.Spec.Taints {
+		taints = append(taints, taint.ToString())
+	}
+	want := []string{"node.cloudprovider.kubernetes.io/uninitialized=true:NoSchedule", "node.kubernetes.io/unschedulable:NoSchedule"}
+	if d := cmp.Diff(want, taints); d != "" || n.Annotations[annotation] != "192.0.2.7" || n.Spec.ProviderID != "test://n1" || !n.Spec.Unschedulable {
+		t.Errorf("a new Node: %+v %+v", n.ObjectMeta, n.Spec)
+	}
+	if patch, err := r.Adopt(n, f); patch != nil || err != nil {
+		t.Errorf("its own Node is patched: %s, %v", patch, err)
+	}
+	plain := node.Registration{Name: "n1"}
+	if patch, err := plain.Adopt(n, f); err != nil || !strings.Contains(string(patch), `"annotations":{"`+annotation+`":null}`) {
+		t.Errorf("without a cloud: %s, %v", patch, err)
+	}
+	if _, has := plain.New(f, v1.NodeStatus{}).Annotations[annotation]; has {
+		t.Error("without a cloud a new Node has its annotation")
+	}
+}
+
 func TestStatus_NamesTheFiftyLargestImagesAndKeepsWhatOthersSet(t *testing.T) {
 	var images []v1.ContainerImage
 	for i := range int64(60) {

@@ -8,7 +8,33 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/minikubelet/minikubelet/pkg/cni"
 )
+
+// Renumber gives the agent's own bridge network other subnets. It reports false, and has done nothing, while the network is
+// not in use, and while pods are attached to it: they would lose their gateway.
+func Renumber(s cni.Settings, b Bridge) (bool, error) {
+	path := filepath.Join(s.Dir, cni.OwnNetworkFile)
+	if b.Device == "" {
+		b.Device = BridgeDevice
+	}
+	conf, err := b.render(filepath.Join(s.Dir, ipamDir))
+	if err != nil {
+		return false, fmt.Errorf("cannot render the bridge network: %w", err)
+	}
+	old, err := os.ReadFile(path)
+	if err != nil || string(old) == string(conf) {
+		return err == nil, nil
+	}
+	if err := removeBridge(s.Dir, b); err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(path); err == nil {
+		return false, nil
+	}
+	return true, writeBridge(s.Dir, b)
+}
 
 // removeBridge takes the agent's own bridge network away, unless pods are still on it.
 func removeBridge(dir string, b Bridge) error {

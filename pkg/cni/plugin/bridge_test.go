@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
@@ -51,6 +53,34 @@ func TestBridge_KeepsItsSubnet(t *testing.T) {
 	if gone, err := forgetBridge(dir); gone || err != nil {
 		t.Errorf("removed twice: %v", err)
 	}
+}
+
+// A Node's pod CIDR comes after the network that bridges the time until then: it replaces that, but not under pods.
+func TestRenumber_WaitsForPods(t *testing.T) {
+	s := cni.Settings{Dir: t.TempDir()}
+	path := filepath.Join(s.Dir, cni.OwnNetworkFile)
+	bridge := func(subnet string) Bridge {
+		return Bridge{Device: "mktestnone0", Subnet: []netip.Prefix{netip.MustParsePrefix(subnet)}}
+	}
+	expect := func(what string, ok bool, in string) {
+		t.Helper()
+		got, err := Renumber(s, bridge("10.244.1.0/24"))
+		text, _ := os.ReadFile(path)
+		if got != ok || err != nil || !strings.Contains(string(text), in) {
+			t.Errorf("%s: Renumber() = %t, %v; the network is %q", what, got, err, text)
+		}
+	}
+	expect("not in use", false, "")
+	if err := writeBridge(s.Dir, bridge("10.88.0.0/16")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(s.Dir, "attachments", "c:eth0.json"), `{"containerID":"c","ifname":"eth0","network":"`+bridgeNetwork+`","config":`+network+`}`)
+	expect("a pod is attached", false, "10.88.0.0/16")
+	if err := os.RemoveAll(filepath.Join(s.Dir, "attachments")); err != nil {
+		t.Fatal(err)
+	}
+	expect("the pod has gone", true, "10.244.1.0/24")
+	expect("done", true, "10.244.1.0/24")
 }
 
 func TestFreeSubnet_AvoidsTheHosts(t *testing.T) {
