@@ -64,7 +64,7 @@ func (a *agent) listen() (serve []func(context.Context) error, err error) {
 func (a *agent) source() server.Source {
 	streams := func(s server.Streams) cri.Streams { return cri.Streams(s) }
 	return server.Source{
-		Pods: a.set.Pods, Changed: a.changes.next, Node: a.nodeObject, Health: a.upkeep.health,
+		Pods: a.set.Pods, Changed: a.changes.next, Node: a.toldNode, Health: a.upkeep.health,
 		Events:      func() []v1.Event { return a.events.List("", "") },
 		EventsAfter: a.events.Watch,
 		Logs:        a.readLog,

@@ -23,6 +23,7 @@ type Outage struct {
 
 	mu    sync.Mutex
 	kind  string
+	why   string // the last failure, and its remedy
 	since time.Time
 	said  time.Time
 	times int
@@ -46,6 +47,10 @@ func (o *Outage) Failed(err error) {
 		o.since = now
 	}
 	o.times++
+	o.why = err.Error()
+	if remedy != "" {
+		o.why += ": " + remedy
+	}
 	if kind == o.kind && now.Sub(o.said) < repeatAfter {
 		return
 	}
@@ -65,10 +70,21 @@ func (o *Outage) OK() {
 		return
 	}
 	o.log.Info("can "+o.what+" again", "after", time.Since(o.since).Round(time.Second), "failures", o.times)
-	o.kind, o.times = "", 0
+	o.kind, o.why, o.times = "", "", 0
 }
 
-// Explain sorts an error of a request into a kind (unauthorized, forbidden, certificate, throttled, unreachable, other)
+// Now is the failure that goes on: its kind, what fails and why, with the remedy, and since when. The kind is empty when
+// the last attempt succeeded.
+func (o *Outage) Now() (kind, what string, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.times == 0 {
+		return "", "", time.Time{}
+	}
+	return o.kind, "cannot " + o.what + ": " + o.why, o.since
+}
+
+// Explain sorts an error of a request into a kind (unauthorized, forbidden, certificate, throttled, refusedReason, unreachable)
 // and says what a person can do about it; the remedy is empty where only waiting helps.
 func Explain(err error) (kind, remedy string) {
 	var unknown x509.UnknownAuthorityError
@@ -92,7 +108,7 @@ func Explain(err error) (kind, remedy string) {
 		return "throttled", ""
 	}
 	if s := apierrors.APIStatus(nil); errors.As(err, &s) {
-		return "refused: " + string(s.Status().Reason), ""
+		return "refused" + string(s.Status().Reason), ""
 	}
 	return "unreachable", ""
 }

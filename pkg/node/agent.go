@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,11 +47,13 @@ type Config struct {
 
 // Agent keeps one Node true. Its methods are safe for concurrent use.
 type Agent struct {
-	cfg    Config
-	poke   chan struct{}
-	outage *kube.Outage
-	known  chan struct{}
-	tell   func() // closes known
+	cfg      Config
+	poke     chan struct{}
+	outage   *kube.Outage
+	watching *kube.Outage
+	leasing  *kube.Outage
+	known    chan struct{}
+	tell     func() // closes known
 
 	mu     sync.Mutex
 	node   *v1.Node // as last seen at, or written to, the API server; standalone, as last computed
@@ -76,8 +80,10 @@ func New(cfg Config) *Agent {
 	known := make(chan struct{})
 	return &Agent{
 		cfg: cfg, poke: make(chan struct{}, 1), known: known, tell: sync.OnceFunc(func() { close(known) }),
-		outage: kube.NewOutage(cfg.Log, "keep the Node at the API server up to date"),
-		node:   cfg.Registration.New(cfg.Facts, v1.NodeStatus{}),
+		outage:   kube.NewOutage(cfg.Log, "keep the Node at the API server up to date"),
+		watching: kube.NewOutage(cfg.Log, "watch the Node at the API server"),
+		leasing:  kube.NewOutage(cfg.Log, "renew the node's lease"),
+		node:     cfg.Registration.New(cfg.Facts, v1.NodeStatus{}),
 	}
 }
 
@@ -107,6 +113,28 @@ func (a *Agent) Node() *v1.Node {
 	return n
 }
 
+// Unavailable is the condition that Told has while the API server cannot be used; its reason says in which way.
+const Unavailable v1.NodeConditionType = "APIServerUnavailable"
+
+// Told is Node for the person at the node, who alone can be told that the API server is away and why.
+func (a *Agent) Told() *v1.Node {
+	n := a.Node()
+	for _, o := range []*kube.Outage{a.watching, a.leasing} {
+		kind, what, since := o.Now()
+		if kind == "" {
+			continue
+		}
+		n = n.DeepCopy()
+		at := metav1.NewTime(since.Truncate(time.Second))
+		n.Status.Conditions = slices.Insert(n.Status.Conditions, 0, v1.NodeCondition{
+			Type: Unavailable, Status: v1.ConditionTrue, Reason: strings.ToUpper(kind[:1]) + kind[1:], Message: what,
+			LastHeartbeatTime: at, LastTransitionTime: at,
+		})
+		break
+	}
+	return n
+}
+
 // held is the Node as the API server, or the last pass without one, has it.
 func (a *Agent) held() *v1.Node {
 	a.mu.Lock()
@@ -125,11 +153,10 @@ func (a *Agent) Run(ctx context.Context) {
 		f := kube.Follow{
 			Client: a.cfg.Watch, Key: kube.Key{Resource: kube.Nodes}, Selector: "metadata.name=" + a.cfg.Registration.Name,
 			NewList: func() runtime.Object { return &v1.NodeList{} },
-			To:      seen{a, kube.NewOutage(a.cfg.Log, "watch the Node at the API server")},
+			To:      seen{a},
 		}
 		wg.Go(func() { f.Run(ctx) })
-		l := lease{api: a.cfg.API, name: a.cfg.Registration.Name, length: a.cfg.Lease, node: a.Node,
-			outage: kube.NewOutage(a.cfg.Log, "renew the node's lease")}
+		l := lease{api: a.cfg.API, name: a.cfg.Registration.Name, length: a.cfg.Lease, node: a.Node, outage: a.leasing}
 		wg.Go(func() { l.run(ctx) })
 	}
 	const firstRetry = 500 * time.Millisecond
@@ -274,10 +301,7 @@ func newer(a, b metav1.Object) bool {
 }
 
 // seen is told what the API server has of the Node.
-type seen struct {
-	*Agent
-	watching *kube.Outage
-}
+type seen struct{ *Agent }
 
 func (s seen) Connected()       { s.watching.OK() }
 func (s seen) Failed(err error) { s.watching.Failed(err) }

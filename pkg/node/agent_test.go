@@ -238,12 +238,18 @@ func TestAgent_MakesADeletedLeaseAgain(t *testing.T) {
 func TestAgent_JoinsWithinTenSecondsOfAnOutagesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{away: true}
-		run(t, s, node.Config{})
+		a := run(t, s, node.Config{})
 		pass(10 * time.Minute)
+		if c := a.Told().Status.Conditions; len(c) == 0 || c[0].Type != node.Unavailable || c[0].Reason != "Unreachable" || !strings.Contains(c[0].Message, "cannot watch the Node") {
+			t.Errorf("the outage is not told: %+v", c)
+		}
 		s.mu.Lock()
 		s.away = false
 		s.mu.Unlock()
 		pass(16 * time.Second) // 10 s and the jitter
+		if c := a.Told().Status.Conditions; len(c) == 0 || c[0].Type == node.Unavailable {
+			t.Errorf("the outage is told after its end: %+v", c)
+		}
 		if s.made != 1 || s.lease == nil {
 			t.Errorf("registered %d times, lease %v", s.made, s.lease)
 		}

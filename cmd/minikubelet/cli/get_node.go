@@ -30,7 +30,15 @@ func (o *getOptions) node(ctx context.Context) error {
 		_, err := fmt.Fprintln(o.out.w, "node/"+n.Name)
 		return err
 	}
-	return o.table(o.out, nodeHeader(o.output == "wide"), [][]cell{nodeRow(n, o.output == "wide", time.Now())}, false)
+	if err := o.table(o.out, nodeHeader(o.output == "wide"), [][]cell{nodeRow(n, o.output == "wide", time.Now())}, false); err != nil {
+		return err
+	}
+	for _, c := range n.Status.Conditions {
+		if bad := c.Type != v1.NodeReady && c.Status == v1.ConditionTrue || c.Type == v1.NodeReady && c.Status == v1.ConditionFalse; bad {
+			fmt.Fprintf(o.errOut, "%s: %s: %s\n", c.Type, c.Reason, c.Message)
+		}
+	}
+	return nil
 }
 
 // theNode is the node of the agent.
