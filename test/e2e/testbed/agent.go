@@ -85,7 +85,11 @@ func (e *Env) Agent(c AgentConfig) *Agent {
 func (a *Agent) writeConfig(c AgentConfig) string {
 	a.e.t.Helper()
 	healthz := a.e.Port()
-	a.Healthz = fmt.Sprintf("http://127.0.0.1:%d/healthz", healthz)
+	healthzIP := "127.0.0.1"
+	if a.e.place != nil {
+		healthzIP = a.e.NodeIP() // loopback is another in there
+	}
+	a.Healthz = fmt.Sprintf("http://%s:%d/healthz", healthzIP, healthz)
 	x509 := map[string]any{}
 	if c.ControlPlane != nil {
 		x509["clientCAFile"] = c.ControlPlane.CA.CertFile
@@ -95,7 +99,7 @@ func (a *Agent) writeConfig(c AgentConfig) string {
 		"staticPodPath": a.Manifests, "podLogsDir": a.PodLogs, "containerRuntimeEndpoint": a.cd.Endpoint(),
 		"cgroupDriver": "cgroupfs", "cgroupRoot": a.e.CgroupRoot(), "failSwapOn": false,
 		"imageGCHighThresholdPercent": 100, // on a full disk the harness's images would go
-		"port":                        a.Port, "healthzPort": healthz,
+		"port":                        a.Port, "healthzPort": healthz, "healthzBindAddress": healthzIP,
 		"authentication": map[string]any{"x509": x509, "webhook": map[string]any{"enabled": false}, "anonymous": map[string]any{"enabled": false}},
 		"authorization":  map[string]any{"mode": "AlwaysAllow"},
 	}
@@ -198,5 +202,5 @@ func (a *Agent) RemoveManifest(name string) {
 
 // CLI runs a subcommand of the binary against this agent: a.CLI("get", "pods", "-o", "json").
 func (a *Agent) CLI(args ...string) (string, error) {
-	return runOut(a.program, append(args, "--socket="+a.Socket)...)
+	return runOut(a.program, slices.Insert(args, 1, "--socket="+a.Socket)...)
 }

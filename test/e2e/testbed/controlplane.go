@@ -15,7 +15,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// ControlPlane is a real Kubernetes 1.36 control plane on loopback: etcd, API server (RBAC and Node authorizer,
+// ControlPlane is a real Kubernetes 1.36 control plane on the bridge's address, which all nodes reach: etcd, API server (RBAC and Node authorizer,
 // NodeRestriction), controller manager and scheduler. It has no nodes until an agent joins.
 type ControlPlane struct {
 	URL             string
@@ -34,7 +34,7 @@ func (e *Env) ControlPlane() *ControlPlane {
 	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
 		Tool(e.t, name) // all that are missing are better known now
 	}
-	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://127.0.0.1:" + strconv.Itoa(e.Port())}
+	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://" + e.NodeIP() + ":" + strconv.Itoa(e.Port())}
 	etcdURL := cp.startEtcd()
 	cp.start = cp.apiServer(etcdURL)
 	cp.start()
@@ -53,7 +53,7 @@ func (e *Env) ControlPlane() *ControlPlane {
 // asks for other objects that they name.
 func (e *Env) APIServer() *ControlPlane {
 	e.t.Helper()
-	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://127.0.0.1:" + strconv.Itoa(e.Port())}
+	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://" + e.NodeIP() + ":" + strconv.Itoa(e.Port())}
 	cp.start = cp.apiServer(cp.startEtcd(), "--disable-admission-plugins=ServiceAccount,Priority,DefaultTolerationSeconds,RuntimeClass")
 	cp.start()
 	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
@@ -82,7 +82,7 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 	accounts := cp.CA.Issue("service-account", Cert{Name: "service-accounts"})
 	args := []string{
 		"--etcd-servers=" + etcdURL,
-		"--bind-address=127.0.0.1", "--secure-port=" + cp.URL[strings.LastIndexByte(cp.URL, ':')+1:],
+		"--bind-address=" + e.NodeIP(), "--advertise-address=" + e.NodeIP(), "--secure-port=" + cp.URL[strings.LastIndexByte(cp.URL, ':')+1:],
 		"--tls-cert-file=" + serving.CertFile, "--tls-private-key-file=" + serving.KeyFile,
 		"--client-ca-file=" + cp.CA.CertFile,
 		"--kubelet-client-certificate=" + toNode.CertFile, "--kubelet-client-key=" + toNode.KeyFile,
@@ -91,7 +91,6 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + accounts.KeyFile, "--service-account-signing-key-file=" + accounts.KeyFile,
 		"--service-cluster-ip-range=" + e.ServiceCIDR(),
-		"--endpoint-reconciler-type=none", // its address is loopback, which no endpoint may have
 		"--enable-bootstrap-token-auth", "--allow-privileged", "--profiling=false",
 		"--cert-dir=" + e.Path("apiserver"),
 	}

@@ -42,6 +42,8 @@ type Env struct {
 	nextPort int
 	procs    []*Process
 	began    time.Time
+	nodes    []*Env // that NodeEnv made
+	place    *place // of one that NodeEnv made
 }
 
 // New claims an Env, removes what killed tests left behind, and makes the bridge that carries pods and the node address.
@@ -65,17 +67,34 @@ func New(t T) *Env {
 // Bridge is the name of the Env's bridge. It exists from New on, so that the node has an address before its first pod.
 func (e *Env) Bridge() string { return "mkt" + strconv.Itoa(e.N) }
 
-// NodeIP is the bridge's address: not loopback, which an API server refuses to proxy to, and reachable from this machine alone.
-func (e *Env) NodeIP() string { return fmt.Sprintf("10.241.%d.1", e.N) }
+// NodeIP is the bridge's address: not loopback, which an API server refuses to proxy to, and reachable from this machine
+// alone. In an Env of NodeEnv it is that of the node's eth0.
+func (e *Env) NodeIP() string {
+	if e.place != nil {
+		return fmt.Sprintf("10.241.%d.%d", e.N, 1+e.place.number)
+	}
+	return fmt.Sprintf("10.241.%d.1", e.N)
+}
 
 // PodCIDR is the network that the Env's CNI configuration hands addresses out of.
-func (e *Env) PodCIDR() string { return fmt.Sprintf("10.241.%d.0/24", e.N) }
+func (e *Env) PodCIDR() string {
+	if e.place != nil {
+		return fmt.Sprintf("10.243.%d.%d/26", e.N, 64*e.place.number)
+	}
+	return fmt.Sprintf("10.241.%d.0/24", e.N)
+}
 
-// ServiceCIDR is the control plane's service network. Nothing routes it.
+// ServiceCIDR is the control plane's service network. Only where a kube-proxy runs it leads anywhere.
 func (e *Env) ServiceCIDR() string { return fmt.Sprintf("10.242.%d.0/24", e.N) }
 
 // CgroupRoot is where the agent's kubepods, and containers that tests run without an agent, have their cgroups.
-func (e *Env) CgroupRoot() string { return "/mkt" + strconv.Itoa(e.N) }
+func (e *Env) CgroupRoot() string {
+	root := "/mkt" + strconv.Itoa(e.N)
+	if e.place != nil {
+		root += "/" + filepath.Base(e.Dir)
+	}
+	return root
+}
 
 // Path makes the directory of a path below Dir and returns the path.
 func (e *Env) Path(elem ...string) string {
@@ -100,6 +119,9 @@ func (e *Env) WriteFile(content string, elem ...string) string {
 // Port returns a port that nothing listens on and that no other Env hands out.
 func (e *Env) Port() int {
 	e.t.Helper()
+	if e.place != nil {
+		return e.place.of.Port()
+	}
 	for e.nextPort < portBase+portStep*(e.N+1) {
 		port := e.nextPort
 		e.nextPort++

@@ -119,18 +119,20 @@ func (d *Containerd) netNamespaces(string) ([]string, error) {
 	return all, err
 }
 
-func (e *Env) bridgePorts(string) ([]string, error) {
-	bridge, err := netlink.LinkByName(e.Bridge())
-	if err != nil {
-		return nil, err
-	}
-	links, err := netlink.LinkList()
-	var all []string
-	for _, l := range links {
-		if l.Attrs().MasterIndex == bridge.Attrs().Index {
-			all = append(all, l.Attrs().Name)
+func (e *Env) bridgePorts(string) (all []string, err error) {
+	err = e.within(func() error {
+		bridge, err := netlink.LinkByName(e.Bridge())
+		if err != nil {
+			return err
 		}
-	}
+		links, err := netlink.LinkList()
+		for _, l := range links {
+			if l.Attrs().MasterIndex == bridge.Attrs().Index {
+				all = append(all, l.Attrs().Name)
+			}
+		}
+		return err
+	})
 	return all, err
 }
 

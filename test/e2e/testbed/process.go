@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,16 +20,17 @@ type Process struct {
 	Name string
 	Log  string // path of its standard output and error
 
-	t    T
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // of Wait, once done is closed
+	t     T
+	enter func() error // the network namespace that it runs in
+	cmd   *exec.Cmd
+	done  chan struct{}
+	err   error // of Wait, once done is closed
 }
 
 // Start runs a command in the background, its output in Dir/log/<name>.log (appended, so that a restart keeps it).
 func (e *Env) Start(name string, cmd *exec.Cmd) *Process {
 	e.t.Helper()
-	p := &Process{Name: name, Log: e.Path("log", name+".log"), t: e.t, cmd: cmd, done: make(chan struct{})}
+	p := &Process{Name: name, Log: e.Path("log", name+".log"), t: e.t, enter: e.enter, cmd: cmd, done: make(chan struct{})}
 	out, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		e.t.Fatalf("cannot start %s: %v", name, err)
@@ -45,22 +45,27 @@ func (e *Env) Start(name string, cmd *exec.Cmd) *Process {
 	if err := <-started; err != nil {
 		e.t.Fatalf("cannot start %s: %v", name, err)
 	}
-	e.procs = append(e.procs, p)
-	e.recordPid(p.Pid())
+	for owner := e; owner != nil; owner = owner.parent() {
+		owner.procs = append(owner.procs, p)
+		owner.recordPid(p.Pid())
+	}
 	return p
 }
 
 // run starts the process and waits for it on one thread: the kernel sends Pdeathsig when the thread ends that forked.
 func (p *Process) run(out *os.File, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer close(p.done)
 	defer out.Close()
-	err := p.cmd.Start()
-	started <- err
-	if err == nil {
-		p.err = p.cmd.Wait()
-	}
+	ownThread(func() {
+		err := p.enter()
+		if err == nil {
+			err = p.cmd.Start()
+		}
+		started <- err
+		if err == nil {
+			p.err = p.cmd.Wait()
+		}
+	})
 }
 
 // recordPid lets a later sweep recognise the process, should this program be killed before it.
@@ -137,16 +142,23 @@ func (p *Process) Output() string {
 // logTails shows the end of every component's log, for a test that failed.
 func (e *Env) logTails() {
 	logs, _ := filepath.Glob(filepath.Join(e.Dir, "log", "*.log"))
+	for _, n := range e.nodes {
+		more, _ := filepath.Glob(filepath.Join(n.Dir, "log", "*.log"))
+		logs = append(logs, more...)
+	}
 	slices.Sort(logs)
 	for _, path := range logs {
 		lines := 25
 		if strings.HasPrefix(filepath.Base(path), "agent") {
 			lines = 120
 		}
-		e.t.Logf("--- end of %s\n%s", filepath.Base(path), tail(path, lines))
+		e.t.Logf("--- end of %s\n%s", strings.TrimPrefix(path, e.Dir), tail(path, lines))
 	}
 	if dir := os.Getenv("MINIKUBELET_TEST_LOGS"); dir != "" {
 		to := filepath.Join(dir, strings.ReplaceAll(e.t.Name(), "/", "_"))
+		for _, n := range e.nodes {
+			_ = os.CopyFS(filepath.Join(to, filepath.Base(n.Dir)), os.DirFS(filepath.Join(n.Dir, "log")))
+		}
 		if err := os.CopyFS(to, os.DirFS(filepath.Join(e.Dir, "log"))); err == nil {
 			e.t.Logf("all logs are in %s", to)
 		}

@@ -30,7 +30,7 @@ func (e *Env) sweep() error {
 		}
 		time.Sleep(pollInterval)
 	}
-	errs := []error{e.unmountAll()}
+	errs := []error{e.unmountAll(), e.unplug()}
 	if link, err := netlink.LinkByName(e.Bridge()); err == nil {
 		errs = append(errs, netlink.LinkDel(link))
 	}
