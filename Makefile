@@ -23,10 +23,10 @@ export FUZZTIME ?= 30s
 PLUGIN     := pkg/cni/plugin/minikubelet-cni
 
 .DEFAULT_GOAL := help
-.PHONY: help build plugin tools test unit e2e race lint verify bench demo fuzz clean
+.PHONY: help build plugin tools test unit e2e race lint verify bench conformance demo fuzz clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # gRPC's request tracing brings templates along, and with them reflection on which the linker can drop nothing: without it
 # the agent is 5.7 MB smaller, on disk and in memory.
@@ -62,6 +62,10 @@ verify: lint unit ## what a commit must pass: lint and unit tests
 bench: tools build ## latency, memory and CPU against the floor of bare CRI calls; needs root. KUBELET=1 measures a kubelet too
 	$(if $(KUBELET),hack/build-tools kubelet)
 	KUBELET_BIN=$(if $(KUBELET),$(MINIKUBELET_TOOLS)/bin/kubelet,$(KUBELET_BIN)) go run ./hack/bench $(BENCH_FLAGS)
+
+conformance: tools build ## upstream's own e2e suite on this agent; needs root. FOCUS='regexp' SKIP='regexp' choose the specs
+	hack/build-tools e2e.test ginkgo agnhost nonewprivs debian
+	go run ./hack/conformance $(CONFORMANCE_FLAGS)
 
 demo: ## the examples on a private containerd, live in this terminal; needs root. KEEP=1 leaves it running
 	hack/demo/install

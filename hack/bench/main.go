@@ -9,15 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
 
 type options struct {
@@ -126,67 +123,10 @@ func contender(o options, results map[string]figures, name string, start starter
 	return (o.only == "joined" || run(func(t *bench) { standalone(t, o, start, results[name]) })) && ok
 }
 
-// bench is a testbed.T for a program: a failure unwinds to run, and what was set up is cleaned up, also when the run is
-// interrupted.
-type bench struct {
-	mu       sync.Mutex
-	cleanups []func()
-	failed   atomic.Bool
-}
+// bench is the T of a contender's environment.
+type bench = testbed.Program
 
-type failure struct{ text string }
-
-func (b *bench) Helper()      {}
-func (b *bench) Name() string { return "bench" }
-func (b *bench) Failed() bool { return b.failed.Load() }
-func (b *bench) Cleanup(f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.cleanups = append(b.cleanups, f)
-}
-func (b *bench) Logf(format string, a ...any)   { fmt.Fprintf(os.Stderr, format+"\n", a...) }
-func (b *bench) Fatalf(format string, a ...any) { panic(failure{fmt.Sprintf(format, a...)}) }
-
-// run measures one contender and reports whether that went well. An interrupt ends the program once the node is clean.
-func run(f func(*bench)) bool {
-	b := &bench{}
-	done, interrupted := make(chan bool, 1), make(chan os.Signal, 1)
-	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(interrupted)
-	go func() { done <- b.try(f) }()
-	select {
-	case ok := <-done:
-		b.clean()
-		return ok
-	case s := <-interrupted:
-		fmt.Fprintln(os.Stderr, "bench:", s, "- cleaning up")
-		b.clean()
-		os.Exit(1)
-		return false
-	}
-}
-
-func (b *bench) clean() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range slices.Backward(b.cleanups) {
-		c()
-	}
-}
-
-func (b *bench) try(f func(*bench)) (ok bool) {
-	defer func() {
-		if r := recover(); r != nil {
-			b.failed.Store(true)
-			fmt.Fprintln(os.Stderr, "bench:", r)
-			if _, mine := r.(failure); !mine {
-				debug.PrintStack()
-			}
-		}
-	}()
-	f(b)
-	return true
-}
+func run(f func(*bench)) bool { return testbed.RunProgram("bench", f) }
 
 func print(o options, names []string, results map[string]figures) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 3, ' ', 0)

@@ -60,6 +60,27 @@ func TestPack_LayerHoldsFilesLinksAndTheirParents(t *testing.T) {
 	}
 }
 
+func TestPack_KeepsTheBitsThatChangeWhoRuns(t *testing.T) {
+	p, err := Pack(Image{Files: []File{{Path: "/su", Mode: fs.ModeSetuid | 0o755}, {Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for tr := tar.NewReader(bytes.NewReader(p.Layer.Content)); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[h.Name] = h.Mode
+	}
+	if d := cmp.Diff(map[string]int64{"su": 0o4755, "tmp/": 0o1777}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestPack_RefusesPathsThatLeaveTheImage(t *testing.T) {
 	for _, p := range []string{"relative", "/a/../../b", "/", "", "/a/"} {
 		if _, err := Pack(Image{Files: []File{{Path: p}}}); err == nil {

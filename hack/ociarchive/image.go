@@ -21,7 +21,7 @@ import (
 // File is one entry of an image's only layer. Directories above it are made with mode 0755.
 type File struct {
 	Path    string      // absolute, inside the image
-	Mode    fs.FileMode // permission bits, ModeDir, ModeSticky; 0 is 0644
+	Mode    fs.FileMode // permission bits, ModeDir, ModeSticky, ModeSetuid; 0 is 0644
 	Content []byte
 	Link    string // symlink target; Content is ignored when it is set
 }
@@ -143,6 +143,9 @@ func writeEntry(tw *tar.Writer, name string, f File) error {
 	}
 	if f.Mode&fs.ModeSticky != 0 {
 		h.Mode |= 0o1000
+	}
+	if f.Mode&fs.ModeSetuid != 0 {
+		h.Mode |= 0o4000
 	}
 	content := f.Content
 	switch {
