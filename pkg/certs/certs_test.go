@@ -37,7 +37,7 @@ type signer struct {
 	t      *testing.T
 	key    *ecdsa.PrivateKey
 	life   time.Duration
-	age    time.Duration // of what is signed
+	age    time.Duration                                   // of what is signed
 	decide func(*certificatesv1.CertificateSigningRequest) // nil: approve
 
 	mu   sync.Mutex

@@ -67,7 +67,7 @@ func (s Suite) testReady(t *testing.T) {
 }
 
 func (s Suite) testLife(t *testing.T) {
-	p := s.run(t, v1.Container{Name: "main", Command: []string{"sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done"}})
+	p := s.run(t, v1.Container{Name: "main", Command: []string{"sh", "-c", "trap 'exit 7' TERM; echo -n ready >/dev/termination-log; while :; do sleep 0.1; done"}})
 	boxes, containers := p.look(t)
 	if len(boxes) != 1 || !boxes[0].Ready || boxes[0].ID != p.sandbox || s.Network != (len(boxes[0].IPs) > 0) {
 		t.Fatalf("sandboxes %+v, want one that is ready, with an address: %v", boxes, s.Network)
@@ -82,6 +82,7 @@ func (s Suite) testLife(t *testing.T) {
 	if c.State != pod.ContainerRunning || c.StartedAt.IsZero() || !c.FinishedAt.IsZero() || c.Hash != pod.ContainerHash(&p.spec.Spec.Containers[0]) {
 		t.Fatalf("after start: %+v", c)
 	}
+	p.awaitMessage(t, "ready") // it has its trap: a signal that came before would be ignored
 	if err := s.Client.StopContainer(t.Context(), c.ID, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -306,6 +307,25 @@ func (p *sandboxed) look(t *testing.T) ([]pod.Sandbox, []pod.Container) {
 		t.Fatal(err)
 	}
 	return boxes, containers
+}
+
+// awaitMessage waits until a container has written its termination message.
+func (p *sandboxed) awaitMessage(t *testing.T, want string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		b, err := os.ReadFile(p.messages)
+		if err == nil && string(b) == want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the termination message is %q, %v; want %q", b, err, want)
+		}
+	}
 }
 
 // awaitExit looks again whenever the watcher pokes, as the agent does.
