@@ -23,7 +23,13 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 	set := a.cfg.Server
 	c := server.NodeConfig{
 		Address: set.Address.String(), Auth: server.Auth{Anonymous: set.Auth.Anonymous}, MinVersion: set.MinVersion,
-		CipherSuites: set.CipherSuites, StreamTimeout: set.StreamTimeout, NoDebugging: !set.Debugging,
+		CipherSuites: set.CipherSuites, StreamTimeout: set.StreamTimeout,
+	}
+	if set.Debugging {
+		c.Debugging = &server.Debugging{Profiling: set.Profiling}
+		if set.SystemLogs {
+			c.Debugging.SystemLogs = "/var/log"
+		}
 	}
 	var err error
 	if c.GetCertificate, err = a.serving(); err != nil {

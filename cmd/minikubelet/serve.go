@@ -12,7 +12,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/cmd/minikubelet/check"
 	"github.com/minikubelet/minikubelet/pkg/cri"
@@ -62,9 +61,9 @@ func (a *agent) listen() (serve []func(context.Context) error, err error) {
 
 // source is what the servers tell.
 func (a *agent) source() server.Source {
-	streams := func(s server.Streams) cri.Streams { return cri.Streams(s) }
 	return server.Source{
-		Pods: a.set.Pods, Changed: a.changes.next, Node: a.toldNode, Health: a.upkeep.health,
+		Runtime: a.sessions(),
+		Pods:    a.set.Pods, Changed: a.changes.next, Node: a.toldNode, Health: a.upkeep.health,
 		Events:      func() []v1.Event { return a.events.List("", "") },
 		EventsAfter: a.events.Watch,
 		Logs:        a.readLog,
@@ -72,22 +71,6 @@ func (a *agent) source() server.Source {
 		Check:       a.checker().Lacks,
 		Handlers:    a.meters(),
 		Config:      a.configz,
-		Exec: func(ctx context.Context, id string, cmd []string, s server.Streams) (string, error) {
-			return a.runtime.Exec(ctx, id, cmd, streams(s))
-		},
-		Attach: func(ctx context.Context, id string, s server.Streams) (string, error) {
-			return a.runtime.Attach(ctx, id, streams(s))
-		},
-		PortForward: func(ctx context.Context, uid string, ports []int32) (string, error) {
-			boxes, _, err := a.observer.Runtime(ctx, types.UID(uid))
-			if err != nil {
-				return "", err
-			}
-			if len(boxes) == 0 {
-				return "", errors.New("the pod has no sandbox")
-			}
-			return a.runtime.PortForward(ctx, boxes[0].ID, ports)
-		},
 	}
 }
 

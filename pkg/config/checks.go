@@ -127,7 +127,8 @@ func (c *checks) server(kc *kubelet.KubeletConfiguration) Server {
 	s := Server{Enabled: *kc.EnableServer, Address: c.listen("address", kc.Address, "port", kc.Port), CertFile: kc.TLSCertFile,
 		KeyFile:       kc.TLSPrivateKeyFile,
 		Healthz:       c.listen("healthzBindAddress", kc.HealthzBindAddress, "healthzPort", *kc.HealthzPort),
-		StreamTimeout: kc.StreamingConnectionIdleTimeout.Duration, Debugging: *kc.EnableDebuggingHandlers, Auth: c.auth(kc)}
+		StreamTimeout: kc.StreamingConnectionIdleTimeout.Duration, Debugging: *kc.EnableDebuggingHandlers,
+		SystemLogs: *kc.EnableSystemLogHandler, Profiling: *kc.EnableProfilingHandler, Auth: c.auth(kc)}
 	if (s.CertFile == "") != (s.KeyFile == "") {
 		c.fail("tlsCertFile", "tlsCertFile and tlsPrivateKeyFile go together: set both or none")
 	}

@@ -96,6 +96,8 @@ type Server struct {
 	Healthz       netip.AddrPort // port 0: off
 	StreamTimeout time.Duration
 	Debugging     bool // exec, logs, port-forward and the like are served
+	SystemLogs    bool // the files of /var/log, where Debugging is
+	Profiling     bool // /debug/pprof, where Debugging is
 	Auth          Auth
 }
 

@@ -19,6 +19,8 @@ func defaults(kc *kubelet.KubeletConfiguration) {
 	kc.HealthzPort = cmp.Or(kc.HealthzPort, new(int32(10248)))
 	kc.HealthzBindAddress = cmp.Or(kc.HealthzBindAddress, "127.0.0.1")
 	kc.EnableDebuggingHandlers = cmp.Or(kc.EnableDebuggingHandlers, new(true))
+	kc.EnableSystemLogHandler = cmp.Or(kc.EnableSystemLogHandler, new(true))
+	kc.EnableProfilingHandler = cmp.Or(kc.EnableProfilingHandler, new(true))
 	orDuration(&kc.StreamingConnectionIdleTimeout, 4*time.Hour)
 	kc.Authentication.Anonymous.Enabled = cmp.Or(kc.Authentication.Anonymous.Enabled, new(false))
 	kc.Authentication.Webhook.Enabled = cmp.Or(kc.Authentication.Webhook.Enabled, new(true))

@@ -16,9 +16,7 @@ func supported() map[string][]string {
 		"topologyManagerScope":                      {"container"},
 		"hairpinMode":                               {"hairpin-veth", "promiscuous-bridge", "none"}, // of networks that the kubelet has long left to CNI
 		"makeIPTablesUtilChains":                    {"true", "false"},                              // other programs no longer need the chains
-		"enableSystemLogHandler":                    {"false"},
 		"memorySwap.swapBehavior":                   {"NoSwap"},
-		"enableProfilingHandler":                    {"false"},
 		"enableDebugFlagsHandler":                   {"false"},
 		"contentType":                               {"application/vnd.kubernetes.protobuf"},
 		"configMapAndSecretChangeDetectionStrategy": {"Watch"},
@@ -40,7 +38,7 @@ func supported() map[string][]string {
 		"tlsMinVersion", "authentication.x509.clientCAFile", "authentication.anonymous.enabled", "authentication.webhook.enabled",
 		"authentication.webhook.cacheTTL", "authorization.mode", "authorization.webhook.cacheAuthorizedTTL",
 		"authorization.webhook.cacheUnauthorizedTTL", "registryPullQPS", "registryBurst", "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist", "eventRecordQPS", "eventBurst",
-		"enableDebuggingHandlers", "healthzPort", "healthzBindAddress", "oomScoreAdj", "clusterDomain", "clusterDNS",
+		"enableDebuggingHandlers", "enableSystemLogHandler", "enableProfilingHandler", "healthzPort", "healthzBindAddress", "oomScoreAdj", "clusterDomain", "clusterDNS",
 		"streamingConnectionIdleTimeout", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency", "nodeLeaseDurationSeconds",
 		"imageMinimumGCAge", "imageMaximumGCAge", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "cgroupRoot",
 		"cgroupDriver", "runtimeRequestTimeout", "maxPods", "podCIDR", "podPidsLimit", "resolvConf",

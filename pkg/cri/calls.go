@@ -172,6 +172,16 @@ func (c *Client) PortForward(ctx context.Context, sandboxID string, ports []int3
 	return r.GetUrl(), err
 }
 
+// CheckpointContainer writes the state of a container to an archive at path (KEP-2008). Seconds are how long it may take,
+// at least as long as any call.
+func (c *Client) CheckpointContainer(ctx context.Context, id, path string, seconds int64) error {
+	limit := max(time.Duration(seconds)*time.Second, c.timeout)
+	_, err := call(ctx, c, limit, "checkpoint container "+id, c.runtime.CheckpointContainer, &runtimeapi.CheckpointContainerRequest{
+		ContainerId: id, Location: path, Timeout: int64(limit / time.Second),
+	})
+	return err
+}
+
 func ignoreNotFound(err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return nil

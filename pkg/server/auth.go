@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // User is who makes a request.
@@ -22,8 +25,7 @@ var anonymous = User{Name: "system:anonymous", Groups: []string{"system:unauthen
 type Attributes struct {
 	User        User
 	Verb        string // get, create, ...
-	Subresource string // proxy, stats, metrics, log, pods, healthz, configz
-	Path        string
+	Subresource string // proxy, stats, metrics, log, checkpoint, statusz, pods, healthz, configz
 }
 
 // Auth decides who may ask what.
@@ -64,22 +66,28 @@ func certificateUser(c *x509.Certificate) User {
 	return User{Name: c.Subject.CommonName, Groups: append(c.Subject.Organization[:len(c.Subject.Organization):len(c.Subject.Organization)], "system:authenticated")}
 }
 
-// attributes maps a request to the verb and the node's subresource that guard it, as the kubelet does.
-func attributes(u User, r *http.Request) Attributes {
+// attributes maps a request to the verb and the subresources of the node that guard it, any of which is enough. What a
+// user could once do with nodes/proxy alone has a finer subresource beside it (KEP-2862).
+func attributes(u User, r *http.Request) []Attributes {
 	verbs := map[string]string{
 		http.MethodGet: "get", http.MethodHead: "get", http.MethodPost: "create", http.MethodPut: "update",
 		http.MethodPatch: "patch", http.MethodDelete: "delete",
 	}
-	a := Attributes{User: u, Verb: verbs[r.Method], Subresource: "proxy", Path: r.URL.Path}
-	for prefix, sub := range map[string]string{
-		"/stats": "stats", "/metrics": "metrics", "/logs": "log", "/checkpoint": "checkpoint",
-		"/configz": "configz", "/healthz": "healthz", "/pods": "pods", "/runningpods": "pods",
+	subresources := []string{"proxy"}
+	for prefix, of := range map[string][]string{
+		"/stats": {"stats"}, "/metrics": {"metrics"}, "/logs": {"log"}, "/checkpoint": {"checkpoint"}, "/statusz": {"statusz"},
+		"/flagz": {"configz"}, "/configz": {"configz", "proxy"}, "/healthz": {"healthz", "proxy"},
+		"/pods": {"pods", "proxy"}, "/runningpods": {"pods", "proxy"},
 	} {
 		if r.URL.Path == prefix || strings.HasPrefix(r.URL.Path, prefix+"/") {
-			a.Subresource = sub
+			subresources = of
 		}
 	}
-	return a
+	var out []Attributes
+	for _, s := range subresources {
+		out = append(out, Attributes{User: u, Verb: verbs[r.Method], Subresource: s})
+	}
+	return out
 }
 
 // guard lets a request through to next when its user is known and allowed.
@@ -90,18 +98,30 @@ func (a Auth) guard(next http.Handler) http.Handler {
 			http.Error(w, "Unauthorized: "+err.Error(), http.StatusUnauthorized)
 			return
 		}
-		if a.Allow != nil {
-			at := attributes(u, r)
-			ok, reason, err := a.Allow(r.Context(), at)
-			if err != nil {
-				http.Error(w, "cannot authorize the request: the API server does not answer", http.StatusInternalServerError)
-				return
-			}
-			if !ok {
-				http.Error(w, "Forbidden (user="+u.Name+", verb="+at.Verb+", resource=nodes, subresource="+at.Subresource+") "+reason, http.StatusForbidden)
-				return
-			}
+		if err := a.authorize(r, u); err != nil {
+			http.Error(w, err.Error(), asRefusal(err).code)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (a Auth) authorize(r *http.Request, u User) error {
+	if a.Allow == nil {
+		return nil
+	}
+	asked := attributes(u, r)
+	var names []string
+	for _, at := range asked {
+		ok, reason, err := a.Allow(r.Context(), at)
+		switch {
+		case err != nil:
+			return errors.New("cannot authorize the request: the API server does not answer")
+		case ok:
+			return nil
+		}
+		names = append(names, strings.TrimSpace(at.Subresource+" "+reason))
+	}
+	return refusal{http.StatusForbidden, metav1.StatusReasonForbidden, fmt.Sprintf(
+		"Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])", u.Name, asked[0].Verb, strings.Join(names, ", "))}
 }

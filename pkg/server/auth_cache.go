@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,7 @@ func Cached(allow func(context.Context, Attributes) (bool, string, error), allow
 	}
 	var known answers[string, verdict]
 	return func(ctx context.Context, a Attributes) (bool, string, error) {
-		key := strings.Join(append([]string{a.User.Name, a.User.UID, a.Verb, a.Subresource, a.Path}, a.User.Groups...), "\x00")
+		key := strings.Join(append([]string{a.User.Name, a.User.UID, a.Verb, a.Subresource, fmt.Sprint(a.User.Extra)}, a.User.Groups...), "\x00")
 		if v, ok := known.get(key); ok {
 			return v.ok, v.reason, nil
 		}

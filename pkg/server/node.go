@@ -20,7 +20,13 @@ type NodeConfig struct {
 	MinVersion     uint16        // of TLS; 0: 1.2
 	CipherSuites   []uint16      // of TLS 1.2; none: Go's
 	StreamTimeout  time.Duration // how long exec, attach and port-forward may be silent both ways; 0: for ever
-	NoDebugging    bool          // logs, exec, attach, port-forward and run are refused (enableDebuggingHandlers: false)
+	Debugging      *Debugging    // nil: logs, exec, attach, port-forward, run and the like are refused (enableDebuggingHandlers: false)
+}
+
+// Debugging is what is served beside the sessions with containers.
+type Debugging struct {
+	SystemLogs string // the directory that /logs/ shows (enableSystemLogHandler); "": none
+	Profiling  bool   // /debug/pprof/ (enableProfilingHandler)
 }
 
 // Node is the HTTPS server of a node.
@@ -108,12 +114,18 @@ func (cfg NodeConfig) mux(src Source) http.Handler {
 	for pattern, h := range src.Handlers {
 		mux.Handle(pattern, h)
 	}
-	if cfg.NoDebugging {
-		for _, path := range []string{"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/runningpods/", "/logs/", "/debug/"} {
-			mux.HandleFunc(path, debuggingDisabled)
+	if cfg.Debugging == nil {
+		for _, path := range []string{"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/runningpods/", "/checkpoint/", "/logs/", "/debug/"} {
+			mux.HandleFunc(path, disabled("Debug endpoints are disabled."))
 		}
 		return mux
 	}
+	cfg.Debugging.handle(mux)
+	mux.HandleFunc("GET /runningpods", plain(src.runningPods))
+	mux.HandleFunc("GET /runningpods/{$}", plain(src.runningPods))
+	mux.HandleFunc("POST /run/{namespace}/{pod}/{container}", plain(src.run))
+	mux.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", plain(src.run))
+	mux.HandleFunc("POST /checkpoint/{namespace}/{pod}/{container}", plain(src.checkpoint))
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", plain(src.log))
 	stream := func(h handler) http.HandlerFunc { return limitIdle(cfg.StreamTimeout, plain(h)) }
 	for _, m := range []string{"GET", "POST"} {
@@ -127,8 +139,8 @@ func (cfg NodeConfig) mux(src Source) http.Handler {
 	return mux
 }
 
-func debuggingDisabled(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "Debug endpoints are disabled.", http.StatusMethodNotAllowed)
+func disabled(why string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusMethodNotAllowed) }
 }
 
 func (s Source) healthz(w http.ResponseWriter, _ *http.Request) error {

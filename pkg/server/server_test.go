@@ -65,9 +65,28 @@ func (n *node) source() Source {
 			_, err := io.WriteString(w, p.Name+"/"+container+"\n")
 			return err
 		},
-		Exec: func(_ context.Context, id string, cmd []string, s Streams) (string, error) {
+		Runtime: n.runtime(),
+	}
+}
+
+func (n *node) runtime() Runtime {
+	return Runtime{
+		Exec: func(_ context.Context, id string, cmd []string, _ Streams) (string, error) {
 			n.asked = append(n.asked, id+" "+strings.Join(cmd, " "))
 			return n.stream, nil
+		},
+		Run: func(_ context.Context, id string, cmd []string) ([]byte, error) {
+			if cmd[0] == "false" {
+				return nil, errors.New("command 'false' exited with 1: ")
+			}
+			return []byte(id + ":" + strings.Join(cmd, "|")), nil
+		},
+		Running: func(context.Context) ([]v1.Pod, error) { return nil, nil },
+		Checkpoint: func(_ context.Context, p *v1.Pod, container, id string, seconds int64) (string, error) {
+			if seconds == 7 {
+				return "", errors.New("no criu")
+			}
+			return "/c/" + p.Name + "-" + container + "-" + id, nil
 		},
 	}
 }
@@ -285,16 +304,43 @@ func TestLogOptions(t *testing.T) {
 }
 
 func TestAuth_AttributesFollowThePath(t *testing.T) {
-	for path, want := range map[string]string{
-		"/pods": "pods", "/pods/": "pods", "/podsx": "proxy", "/exec/a/b/c": "proxy", "/containerLogs/a/b/c": "proxy", "/metrics/cadvisor": "metrics",
-		"/stats/summary": "stats", "/logs/": "log", "/healthz": "healthz", "/configz": "configz", "/checkpoint/a/b/c": "checkpoint", "/": "proxy",
+	for path, want := range map[string][]string{
+		"/pods": {"pods", "proxy"}, "/pods/": {"pods", "proxy"}, "/podsx": {"proxy"}, "/runningpods/": {"pods", "proxy"},
+		"/exec/a/b/c": {"proxy"}, "/run/a/b/c": {"proxy"}, "/containerLogs/a/b/c": {"proxy"}, "/debug/pprof/": {"proxy"}, "/": {"proxy"},
+		"/metrics": {"metrics"}, "/metrics/cadvisor": {"metrics"}, "/stats/summary": {"stats"}, "/logs/": {"log"}, "/logs/x/y": {"log"},
+		"/healthz": {"healthz", "proxy"}, "/configz": {"configz", "proxy"}, "/flagz": {"configz"}, "/statusz": {"statusz"},
+		"/checkpoint/a/b/c": {"checkpoint"},
 	} {
-		if got := attributes(User{}, httptest.NewRequest(http.MethodGet, path, nil)); got.Subresource != want || got.Verb != "get" {
-			t.Errorf("%s is %s %s, want get %s", path, got.Verb, got.Subresource, want)
+		var got []string
+		for _, a := range attributes(User{}, httptest.NewRequest(http.MethodGet, path, nil)) {
+			got = append(got, a.Subresource)
+			if a.Verb != "get" {
+				t.Errorf("%s: GET is %s", path, a.Verb)
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", path, d)
 		}
 	}
-	if got := attributes(User{}, httptest.NewRequest(http.MethodPost, "/exec/a/b/c", nil)); got.Verb != "create" {
-		t.Errorf("POST is %s, want create", got.Verb)
+	if got := attributes(User{}, httptest.NewRequest(http.MethodPost, "/exec/a/b/c", nil)); got[0].Verb != "create" {
+		t.Errorf("POST is %s, want create", got[0].Verb)
+	}
+}
+
+// Any one of the subresources of a path is enough: nodes/proxy has long given what the finer ones give now.
+func TestAuth_TakesTheFinerOrTheCoarserRight(t *testing.T) {
+	for right, want := range map[string]map[string]int{
+		"pods":  {"/pods": 200, "/runningpods/": 200, "/healthz": 403, "/metrics": 403},
+		"proxy": {"/pods": 200, "/healthz": 200, "/configz": 200, "/metrics": 403, "/logs/": 403, "/stats/summary": 403},
+	} {
+		a := Auth{Anonymous: true, Allow: func(_ context.Context, at Attributes) (bool, string, error) { return at.Subresource == right, "", nil }}
+		for path, code := range want {
+			w := httptest.NewRecorder()
+			a.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			if w.Code != code {
+				t.Errorf("nodes/%s, GET %s: %d %s, want %d", right, path, w.Code, w.Body, code)
+			}
+		}
 	}
 }
 
@@ -353,7 +399,7 @@ func TestNode_AuthenticatesAndAuthorizesBeforeItAnswers(t *testing.T) {
 	n := newNode()
 	n.set(runningPod("web"))
 	s, err := ListenNode(NodeConfig{
-		Address: "127.0.0.1:0", ClientCAs: func() (*x509.CertPool, error) { return pool, nil },
+		Debugging: &Debugging{}, Address: "127.0.0.1:0", ClientCAs: func() (*x509.CertPool, error) { return pool, nil },
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil },
 		Auth: Auth{
 			Token: func(_ context.Context, token string) (User, bool, error) {

@@ -21,10 +21,10 @@ func TestNode_RefusesWhatDebuggingHandlersServeWhenTheyAreOff(t *testing.T) {
 	n.set(runningPod("p"))
 	for path, want := range map[string]int{
 		"/containerLogs/default/p/c": 405, "/exec/default/p/c": 405, "/attach/default/p/c": 405, "/portForward/default/p": 405,
-		"/run/default/p/c": 405, "/runningpods/": 405, "/logs/": 405, "/pods": 200, "/healthz": 200,
+		"/run/default/p/c": 405, "/runningpods/": 405, "/logs/": 405, "/checkpoint/default/p/c": 405, "/debug/pprof/": 405, "/pods": 200, "/healthz": 200,
 	} {
 		w := httptest.NewRecorder()
-		NodeConfig{NoDebugging: true}.mux(n.source()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		NodeConfig{}.mux(n.source()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != want {
 			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, want)
 		}

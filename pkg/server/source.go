@@ -15,17 +15,26 @@ import (
 // Streams says which streams a session carries.
 type Streams struct{ Stdin, Stdout, Stderr, TTY bool }
 
+// Runtime is what the container runtime does for a request.
+type Runtime struct {
+	Exec        func(ctx context.Context, containerID string, cmd []string, s Streams) (url string, err error)
+	Attach      func(ctx context.Context, containerID string, s Streams) (url string, err error)
+	PortForward func(ctx context.Context, podUID string, ports []int32) (url string, err error)
+	Run         func(ctx context.Context, containerID string, cmd []string) (output []byte, err error)
+	Running     func(ctx context.Context) ([]v1.Pod, error) // as far as the runtime knows them
+	// Checkpoint writes the state of a container to an archive. Seconds are how long it may take; 0: as long as any call.
+	Checkpoint func(ctx context.Context, p *v1.Pod, container, containerID string, seconds int64) (archive string, err error)
+}
+
 // Source is what the servers tell, each a function of the part that knows. Values that they return are read only.
 type Source struct {
+	Runtime
 	Pods        func() []*v1.Pod
 	Changed     func() <-chan struct{} // closed at the next change of any pod
 	Events      func() []v1.Event
 	EventsAfter func(ctx context.Context) <-chan v1.Event // each new or repeated event, until ctx ends
 	Node        func() *v1.Node                           // as the agent would report it
 	Logs        func(ctx context.Context, w io.Writer, p *v1.Pod, container string, o *v1.PodLogOptions) error
-	Exec        func(ctx context.Context, containerID string, cmd []string, s Streams) (url string, err error)
-	Attach      func(ctx context.Context, containerID string, s Streams) (url string, err error)
-	PortForward func(ctx context.Context, podUID string, ports []int32) (url string, err error)
 	Health      func() error            // nil: the agent does its job
 	Handlers    map[string]http.Handler // more that the HTTPS API serves, by pattern: "GET /metrics"
 	Version     string

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// systemLogs shows the files of a directory, and nothing that is not beneath it: links that lead out are refused.
+type systemLogs string
+
+func (l systemLogs) serve(w http.ResponseWriter, r *http.Request) error {
+	root, err := os.OpenRoot(string(l))
+	if err != nil {
+		return notFound("there are no logs: %v", err)
+	}
+	defer root.Close()
+	name := cmp.Or(strings.Trim(r.PathValue("path"), "/"), ".")
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a named pipe must not hold up who opens it
+	if err != nil {
+		return notFound("cannot show the log %s: %v", name, errors.Unwrap(err))
+	}
+	defer f.Close()
+	i, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case i.IsDir():
+		return listing(w, f, r.URL.Path)
+	case !i.Mode().IsRegular():
+		return notFound("cannot show the log %s: it is not a file", name)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8") // whatever is in it: no program writes logs for a browser
+	http.ServeContent(w, r, "", i.ModTime(), f)
+	return nil
+}
+
+// listing links to the files of a directory, as many as are worth showing.
+func listing(w http.ResponseWriter, dir *os.File, at string) error {
+	const most = 10000
+	names, err := dir.Readdirnames(most)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	slices.Sort(names)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	fmt.Fprintln(w, "<pre>")
+	base := ""
+	if !strings.HasSuffix(at, "/") { // a browser takes links to be relative to the last slash
+		base = path.Base(at) + "/"
+	}
+	for _, name := range names {
+		link := url.URL{Path: base + name}
+		fmt.Fprintf(w, "<a href=%q>%s</a>\n", link.String(), html.EscapeString(name))
+	}
+	fmt.Fprintln(w, "</pre>")
+	return nil
+}
