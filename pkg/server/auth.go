@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/server/limit"
 )
 
 // User is who makes a request.
@@ -95,8 +97,12 @@ func (a Auth) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, err := a.authenticate(r)
 		if err != nil {
+			w.Header().Set("Connection", "close")
 			http.Error(w, "Unauthorized: "+err.Error(), http.StatusUnauthorized)
 			return
+		}
+		if u.Name != anonymous.Name {
+			limit.Vouch(r)
 		}
 		if err := a.authorize(r, u); err != nil {
 			http.Error(w, err.Error(), asRefusal(err).code)

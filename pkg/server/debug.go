@@ -6,9 +6,13 @@ import (
 	"net/http/pprof"
 	"strconv"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/server/limit"
+	"github.com/minikubelet/minikubelet/pkg/server/syslogs"
 )
 
 // run answers with what a command in a container wrote. The command is words with a space between, as in a kubelet.
@@ -25,6 +29,7 @@ func (s Source) run(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit.AnswerTime))
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write(out) // the peer may be gone: there is nobody to tell
 	return nil
@@ -68,9 +73,8 @@ func (d Debugging) handle(mux *http.ServeMux) {
 	if d.SystemLogs == "" {
 		mux.HandleFunc("/logs/", disabled("logs endpoint is disabled."))
 	} else {
-		logs := systemLogs(d.SystemLogs)
-		mux.HandleFunc("GET /logs", plain(logs.serve))
-		mux.HandleFunc("GET /logs/{path...}", plain(logs.serve))
+		mux.HandleFunc("GET /logs", syslogs.Handler(d.SystemLogs))
+		mux.HandleFunc("GET /logs/{path...}", syslogs.Handler(d.SystemLogs))
 	}
 	if !d.Profiling {
 		mux.HandleFunc("/debug/pprof/", disabled("profiling endpoint is disabled."))

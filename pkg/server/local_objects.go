@@ -71,12 +71,11 @@ func (s selection) event(e *v1.Event) bool {
 
 // pods lists the pods of the node, or streams their changes with ?watch=true: what is there first, then each change.
 func (s Source) pods(w http.ResponseWriter, r *http.Request) error {
-	want, err := selected(r, "metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy",
-		"spec.serviceAccountName", "status.phase", "status.podIP")
-	if err != nil {
-		return err
-	}
 	if watching(r) {
+		want, err := selectedPods(r)
+		if err != nil {
+			return err
+		}
 		watch(w, r, s.Changed, func() map[string]*v1.Pod {
 			now := map[string]*v1.Pod{}
 			for _, p := range s.Pods() {
@@ -92,6 +91,19 @@ func (s Source) pods(w http.ResponseWriter, r *http.Request) error {
 			return typedPod(p)
 		})
 		return nil
+	}
+	return s.listPods(w, r)
+}
+
+func selectedPods(r *http.Request) (selection, error) {
+	return selected(r, "metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy",
+		"spec.serviceAccountName", "status.phase", "status.podIP")
+}
+
+func (s Source) listPods(w http.ResponseWriter, r *http.Request) error {
+	want, err := selectedPods(r)
+	if err != nil {
+		return err
 	}
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []v1.Pod{}}
 	for _, p := range s.Pods() {

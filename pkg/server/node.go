@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/minikubelet/minikubelet/pkg/server/limit"
 )
 
 // NodeConfig is the HTTPS server's configuration.
@@ -41,9 +43,9 @@ func ListenNode(cfg NodeConfig, src Source) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w: set address or port to what is free", cfg.Address, err)
 	}
-	s := newHTTPServer(cfg.Auth.guard(cfg.mux(src)))
-	s.TLSConfig = cfg.tls()
-	return &Node{listener: l, server: s}, nil
+	s := newHTTPServer(limit.Body(cfg.Auth.guard(cfg.mux(src))))
+	s.TLSConfig, s.ConnContext = cfg.tls(), limit.ConnContext
+	return &Node{listener: limit.NewGate(l, connections, strangers), server: s}, nil
 }
 
 func (cfg NodeConfig) tls() *tls.Config {
@@ -107,12 +109,13 @@ func ignoreDeadline(err error) error {
 
 func (cfg NodeConfig) mux(src Source) http.Handler {
 	mux := http.NewServeMux()
+	answers := make(limit.Turns, answersAtOnce)
 	mux.HandleFunc("GET /healthz", plain(src.healthz))
-	mux.HandleFunc("GET /configz", plain(src.configz))
-	mux.HandleFunc("GET /pods", plain(src.pods))
-	mux.HandleFunc("GET /pods/", plain(src.pods))
+	mux.HandleFunc("GET /configz", answers.Wait(plain(src.configz)))
+	mux.HandleFunc("GET /pods", answers.Wait(plain(src.listPods)))
+	mux.HandleFunc("GET /pods/", answers.Wait(plain(src.listPods)))
 	for pattern, h := range src.Handlers {
-		mux.Handle(pattern, h)
+		mux.Handle(pattern, answers.Wait(h))
 	}
 	if cfg.Debugging == nil {
 		for _, path := range []string{"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/runningpods/", "/checkpoint/", "/logs/", "/debug/"} {
@@ -121,13 +124,17 @@ func (cfg NodeConfig) mux(src Source) http.Handler {
 		return mux
 	}
 	cfg.Debugging.handle(mux)
-	mux.HandleFunc("GET /runningpods", plain(src.runningPods))
-	mux.HandleFunc("GET /runningpods/{$}", plain(src.runningPods))
-	mux.HandleFunc("POST /run/{namespace}/{pod}/{container}", plain(src.run))
-	mux.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", plain(src.run))
-	mux.HandleFunc("POST /checkpoint/{namespace}/{pod}/{container}", plain(src.checkpoint))
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", plain(src.log))
-	stream := func(h handler) http.HandlerFunc { return limitIdle(cfg.StreamTimeout, plain(h)) }
+	mux.HandleFunc("GET /runningpods", answers.Wait(plain(src.runningPods)))
+	mux.HandleFunc("GET /runningpods/{$}", answers.Wait(plain(src.runningPods)))
+	commands := make(limit.Turns, commandsAtOnce)
+	busy := func(h handler) http.HandlerFunc {
+		return commands.Refuse("as many commands and checkpoints as may be run at once are running: try again, or use exec", plain(h))
+	}
+	mux.HandleFunc("POST /run/{namespace}/{pod}/{container}", busy(src.run))
+	mux.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", busy(src.run))
+	mux.HandleFunc("POST /checkpoint/{namespace}/{pod}/{container}", busy(src.checkpoint))
+	stream := func(h handler) http.HandlerFunc { return limit.Idle(cfg.StreamTimeout, plain(h)) }
+	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", stream(src.log))
 	for _, m := range []string{"GET", "POST"} {
 		mux.HandleFunc(m+" /exec/{namespace}/{pod}/{container}", stream(src.exec))
 		mux.HandleFunc(m+" /exec/{namespace}/{pod}/{uid}/{container}", stream(src.exec))
@@ -165,7 +172,7 @@ func ListenHealth(address string, src Source) (*Health, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", plain(src.healthz))
-	return &Health{listener: l, server: newHTTPServer(mux)}, nil
+	return &Health{listener: limit.NewGate(l, strangers, strangers), server: newHTTPServer(mux)}, nil
 }
 
 // Close gives up the address of a server that is not run.

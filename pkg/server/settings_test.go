@@ -1,16 +1,12 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,64 +35,6 @@ func TestNode_SpeaksTLSAsItIsTold(t *testing.T) {
 	if c := (NodeConfig{}).tls(); c.MinVersion != tls.VersionTLS12 {
 		t.Errorf("without a setting: version %x", c.MinVersion)
 	}
-}
-
-// hijacked is a request's connection that a handler takes over.
-type hijacked struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, nil, nil }
-
-// A stream on which something goes in either direction lives on; a silent one is cut.
-func TestLimitIdle_CutsSilentStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer near.Close()
-		defer far.Close()
-		began := time.Now()
-		go limitIdle(time.Minute, func(w http.ResponseWriter, _ *http.Request) {
-			c, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			b := make([]byte, 1)
-			for range 10 {
-				if _, err := c.Read(b); err != nil {
-					t.Error(err)
-					return
-				}
-				time.Sleep(40 * time.Second)
-				if _, err := c.Write(b); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-			_, err = c.Read(b)
-			if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
-				t.Errorf("the silent stream ended with %v", err)
-			}
-			if d := cmp.Diff(10*80*time.Second+time.Minute-40*time.Second, time.Since(began)); d != "" {
-				t.Error(d)
-			}
-		})(hijacked{conn: near}, nil)
-		b := make([]byte, 1)
-		for i := range 10 {
-			if i > 0 {
-				time.Sleep(40 * time.Second)
-			}
-			if _, err := far.Write(b); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(far, b); err != nil {
-				t.Fatal(err)
-			}
-		}
-		synctest.Wait()
-		time.Sleep(time.Hour)
-	})
 }
 
 func TestCachedTokens_ReviewsATokenOnceAndKeepsNoErrors(t *testing.T) {

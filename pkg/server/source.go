@@ -1,8 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"log"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -91,15 +94,33 @@ func bareID(id string) string {
 	return id
 }
 
-// limits of the HTTP servers: a slow or huge request costs bounded memory.
+// limits of the HTTP servers: slow, huge, malformed and half-open requests cost bounded memory.
 const (
-	readHeaderTimeout = 10 * time.Second
+	readHeaderTimeout = 10 * time.Second // the TLS handshake, then the header
 	idleTimeout       = 90 * time.Second
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 256 << 10 // the command of an exec stands in the URL
+
+	connections    = 2000 // to the HTTPS API: each log that is followed is one
+	strangers      = 200  // of them not authenticated yet
+	answersAtOnce  = 8    // that are made in memory: lists of pods, metrics
+	commandsAtOnce = 4    // of run and checkpoint: a command may write 16 MiB
 )
 
 func newHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: log.New(serverLog{}, "", 0),
 	}
+}
+
+// serverLog tells of handlers that panic, and lets pass in silence what anybody can cause from outside.
+type serverLog struct{}
+
+func (serverLog) Write(b []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.Contains(b, []byte("panic")) {
+		level = slog.LevelError
+	}
+	slog.Log(context.Background(), level, "http server", "said", string(bytes.TrimSpace(b)))
+	return len(b), nil
 }

@@ -28,6 +28,17 @@ metadata: {name: health}
 rules: [{apiGroups: [""], resources: [nodes/healthz], verbs: [get]}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: proxy}
+rules: [{apiGroups: [""], resources: [nodes/proxy], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: proxy}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: proxy}
+subjects: [{kind: User, name: debugger}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: health}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: health}
@@ -63,6 +74,8 @@ func (j *joined) nodeAPI() {
 		"a user with the rights":            {by(j.CA, "scraper"), "", "/pods", `200 {"kind":"PodList"`},
 		"the health of the node":            {by(j.CA, "prober"), "", "/healthz", "200 ok"},
 		"no more than the health":           {by(j.CA, "prober"), "", "/pods", "403 "},
+		"the pods, by nodes/proxy":          {by(j.CA, "debugger"), "", "/pods", `200 {"kind":"PodList"`},
+		"no metrics by nodes/proxy":         {by(j.CA, "debugger"), "", "/metrics", "403 "},
 		"the API server itself":             {by(j.CA, "kube-apiserver-kubelet-client", "system:masters"), "", "/healthz", "200 ok"},
 		"a service account's token":         {client(), token, "/healthz", "200 ok"},
 		"a token that is none":              {client(), "nonsense", "/healthz", "401 "},
@@ -79,8 +92,11 @@ func (j *joined) nodeAPI() {
 	}
 }
 
-func ask(c *http.Client, token, url string) string {
-	req, err := http.NewRequest(http.MethodGet, url, nil)
+func ask(c *http.Client, token, url string) string { return request(c, http.MethodGet, token, url) }
+
+// request returns the code and the text of an answer, or why there is none.
+func request(c *http.Client, method, token, url string) string {
+	req, err := http.NewRequest(method, url, nil)
 	if err != nil {
 		return err.Error()
 	}

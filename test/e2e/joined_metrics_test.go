@@ -64,6 +64,7 @@ func (j *joined) monitored() {
 	for path, names := range map[string][]string{
 		"/metrics/resource": {
 			`node_cpu_usage_seconds_total `, `node_memory_working_set_bytes `, `pod_cpu_usage_seconds_total{namespace="default",pod="measured"}`,
+			`pod_memory_working_set_bytes{namespace="default",pod="measured"}`,
 			`container_cpu_usage_seconds_total{container="busy",namespace="default",pod="measured"}`,
 			`container_memory_working_set_bytes{container="busy",namespace="default",pod="measured"}`,
 			`container_start_time_seconds{container="busy",namespace="default",pod="measured"}`,

@@ -1,4 +1,4 @@
-package server
+package limit
 
 import (
 	"bufio"
@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// limitIdle cuts the upgraded connections of a handler on which nothing was read or written for a time; 0: never.
-func limitIdle(timeout time.Duration, next http.HandlerFunc) http.HandlerFunc {
+// Idle cuts the upgraded connections of a handler on which nothing was read or written for a time, and answers that nobody
+// has read for as long; 0: never.
+func Idle(timeout time.Duration, next http.HandlerFunc) http.HandlerFunc {
 	if timeout <= 0 {
 		return next
 	}
@@ -22,6 +23,12 @@ type idleWriter struct {
 
 // Unwrap is for http.ResponseController.
 func (w idleWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write waits for its reader for the time.
+func (w idleWriter) Write(b []byte) (int, error) {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.timeout)) // a recorder of tests has none
+	return w.ResponseWriter.Write(b)
+}
 
 // Hijack hands over the connection with a deadline that moves on with each read and write.
 func (w idleWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {

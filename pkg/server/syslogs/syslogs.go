@@ -1,4 +1,5 @@
-package server
+// Package syslogs shows the files of the node's log directory over HTTP, for package server's /logs/.
+package syslogs
 
 import (
 	"cmp"
@@ -16,19 +17,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemLogs shows the files of a directory, and nothing that is not beneath it: links that lead out are refused.
-type systemLogs string
+// Handler shows the files of a directory by the request's path value "path", and nothing that is not beneath it: links that
+// lead out are refused.
+func Handler(dir string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r, dir); err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+		}
+	}
+}
 
-func (l systemLogs) serve(w http.ResponseWriter, r *http.Request) error {
-	root, err := os.OpenRoot(string(l))
+func serve(w http.ResponseWriter, r *http.Request, dir string) error {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return notFound("there are no logs: %v", err)
+		return fmt.Errorf("there are no logs: %w", err)
 	}
 	defer root.Close()
 	name := cmp.Or(strings.Trim(r.PathValue("path"), "/"), ".")
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a named pipe must not hold up who opens it
 	if err != nil {
-		return notFound("cannot show the log %s: %v", name, errors.Unwrap(err))
+		return fmt.Errorf("cannot show the log %s: %w", name, errors.Unwrap(err))
 	}
 	defer f.Close()
 	i, err := f.Stat()
@@ -38,7 +46,7 @@ func (l systemLogs) serve(w http.ResponseWriter, r *http.Request) error {
 	case i.IsDir():
 		return listing(w, f, r.URL.Path)
 	case !i.Mode().IsRegular():
-		return notFound("cannot show the log %s: it is not a file", name)
+		return fmt.Errorf("cannot show the log %s: it is not a file", name)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8") // whatever is in it: no program writes logs for a browser
 	http.ServeContent(w, r, "", i.ModTime(), f)
