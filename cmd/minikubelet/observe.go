@@ -13,7 +13,6 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cri"
-	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
 	"github.com/minikubelet/minikubelet/pkg/volumes"
@@ -47,7 +46,7 @@ func (o *observer) Local(uid types.UID) (pod.Observed, error) {
 type reporter struct {
 	writer  *writer.Writer
 	runtime *cri.Observer
-	api     *kube.Objects // nil: standalone
+	api     apiSide
 	changed func()
 	starts  *starts
 }
@@ -62,8 +61,9 @@ func (r *reporter) Finished(p *v1.Pod) {
 	r.writer.Finished(p)
 	r.starts.forget(p)
 	r.runtime.Forget(string(p.UID))
-	if r.api != nil {
-		r.api.Unreference(p.UID)
+	if r.api.objects != nil {
+		r.api.objects.Unreference(p.UID)
+		r.api.issuer.Forget(p.UID)
 	}
 	r.changed()
 }

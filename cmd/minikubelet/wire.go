@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,6 +32,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/podcert"
 	"github.com/minikubelet/minikubelet/pkg/probes"
 	"github.com/minikubelet/minikubelet/pkg/record"
 	"github.com/minikubelet/minikubelet/pkg/resources"
@@ -162,6 +164,7 @@ type apiSide struct {
 	services  *kube.ServiceList
 	rotation  *certs.Rotation // of the client certificate; nil: it is not the agent's to renew
 	serving   *certs.Rotation // of the serving certificate; nil: the cluster does not sign it
+	issuer    *podcert.Issuer // of pods' certificates
 }
 
 func (a *agent) wireAPI(ctx context.Context) error {
@@ -270,7 +273,8 @@ func (a *agent) wireVolumes(context.Context) error {
 		Root: a.cfg.Agent.Root, NodeName: a.host.name, Objects: a.objects, CSI: a.csi, Node: a.downward, Labels: a.nodeLabels, Log: slog.Default(),
 	}
 	if a.api.objects != nil {
-		vc.Token, vc.Trust, vc.Attached = a.token, a.api.objects, a.objects.attached
+		a.api.issuer = podcert.New(podcert.Config{API: a.api.objects, Node: a.nodeObject, Event: a.told.Event, Now: time.Now})
+		vc.Token, vc.Trust, vc.Attached, vc.Certify = a.token, a.api.objects, a.objects.attached, a.api.issuer.Bundle
 	}
 	a.volumes, err = volumes.New(vc)
 	return err
@@ -321,7 +325,7 @@ func (a *agent) wirePods(context.Context) error {
 	}
 	a.set = loop.NewSet(&loop.Config{
 		Observer: a.observer, Actor: a.executor(), Records: a.fuse.records(store), Prober: a.probes,
-		Reporter: &reporter{writer: a.writer, runtime: a.observer.runtime, api: a.api.objects, changed: a.changes.notify, starts: newStarts(a.counters)},
+		Reporter: &reporter{writer: a.writer, runtime: a.observer.runtime, api: a.api, changed: a.changes.notify, starts: newStarts(a.counters)},
 		Event:    a.told.Event,
 		Host: func() status.HostInfo {
 			return status.HostInfo{

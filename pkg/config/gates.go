@@ -12,9 +12,9 @@ import (
 func gates() map[string]bool {
 	out := map[string]bool{}
 	for _, name := range strings.Fields(`
-		ContainerRestartRules ContainerStopSignals CustomCPUCFSQuotaPeriod EventedPLEG ExecProbeTimeout HostnameOverride
+		ClusterTrustBundleProjection ContainerCheckpoint ContainerRestartRules ContainerStopSignals CustomCPUCFSQuotaPeriod EventedPLEG ExecProbeTimeout HostnameOverride
 		ImageMaximumGCAge ImageVolume KubeletCgroupDriverFromCRI KubeletCrashLoopBackOffMax KubeletEnsureSecretPulledImages
-		KubeletFineGrainedAuthz NodeDeclaredFeatures PodLevelResources PodLifecycleSleepAction PodLifecycleSleepActionAllowZero
+		KubeletFineGrainedAuthz NodeDeclaredFeatures PodCertificateRequest PodLevelResources PodLifecycleSleepAction PodLifecycleSleepActionAllowZero
 		PodObservedGenerationTracking PodReadyToStartContainersCondition ProcMountType RecursiveReadOnlyMounts
 		RelaxedEnvironmentVariableValidation ReloadKubeletServerCertificateFile RestartAllContainersOnContainerExits
 		RotateKubeletServerCertificate SidecarContainers SupplementalGroupsPolicy UserNamespacesSupport`) {
@@ -22,12 +22,12 @@ func gates() map[string]bool {
 	}
 	for _, name := range strings.Fields(`
 		AllAlpha AllBeta CPUManager CPUManagerPolicyAlphaOptions CPUManagerPolicyBetaOptions CPUManagerPolicyOptions
-		ClusterTrustBundleProjection ContainerCheckpoint CRIListStreaming DisableCPUQuotaWithExclusiveCPUs DynamicResourceAllocation
+		CRIListStreaming DisableCPUQuotaWithExclusiveCPUs DynamicResourceAllocation
 		ExtendWebSocketsToKubelet GracefulNodeShutdown GracefulNodeShutdownBasedOnPodPriority
 		InPlacePodLevelResourcesVerticalScaling InPlacePodVerticalScaling InPlacePodVerticalScalingExclusiveCPUs
 		InPlacePodVerticalScalingExclusiveMemory InPlacePodVerticalScalingInitContainers KubeletInUserNamespace
 		KubeletSeparateDiskGC KubeletServiceAccountTokenForCredentialProviders KubeletTracing
-		LocalStorageCapacityIsolationFSQuotaMonitoring MemoryQoS NodeLogQuery NodeSwap PodCertificateRequest
+		LocalStorageCapacityIsolationFSQuotaMonitoring MemoryQoS NodeLogQuery NodeSwap
 		PodLevelResourceManagers PodLogsQuerySplitStreams PreventStaticPodAPIReferences QOSReserved
 		ReduceDefaultCrashLoopBackOffDecay ResourceHealthStatus TopologyManagerPolicyAlphaOptions
 		TopologyManagerPolicyBetaOptions TopologyManagerPolicyOptions UserNamespacesHostNetworkSupport`) {

@@ -23,7 +23,7 @@ import (
 )
 
 // Keep holds on disk what pods of this node need of the API server, so that they can start while it is away: the
-// ConfigMaps and Secrets that they name, their service account tokens, and the services that they were told of. Directories are 0700 and files 0600: root alone
+// ConfigMaps and Secrets that they name, their service account tokens and certificates, and the services that they were told of. Directories are 0700 and files 0600: root alone
 // reads them. What no pod names any more is removed. A nil Keep holds nothing. It is safe for concurrent use.
 type Keep struct {
 	dir string
@@ -130,20 +130,26 @@ func (k *Keep) removed(err error) {
 
 // putToken and getToken hold a pod's tokens, each by what was asked for.
 func (k *Keep) putToken(uid types.UID, account string, asked authenticationv1.TokenRequestSpec, got *authenticationv1.TokenRequest) {
-	if k == nil || uid == "" {
-		return
-	}
-	if err := write(filepath.Join(k.tokens(uid), tokenFile(account, asked)), got.Status); err != nil {
-		k.log.Warn("cannot keep a token for when the API server is away", "uid", uid, "err", err)
-	}
+	k.putOf(uid, tokenFile(account, asked), got.Status)
 }
 
 func (k *Keep) getToken(uid types.UID, account string, asked authenticationv1.TokenRequestSpec) (*authenticationv1.TokenRequest, bool) {
 	got := &authenticationv1.TokenRequest{}
-	if k == nil || uid == "" || !k.read(filepath.Join(k.tokens(uid), tokenFile(account, asked)), &got.Status) {
-		return nil, false
+	return got, k.getOf(uid, tokenFile(account, asked), &got.Status)
+}
+
+// putOf and getOf hold what only its pod may have, in files of its own.
+func (k *Keep) putOf(uid types.UID, file string, value any) {
+	if k == nil || uid == "" {
+		return
 	}
-	return got, true
+	if err := write(filepath.Join(k.tokens(uid), file), value); err != nil {
+		k.log.Warn("cannot keep a pod's credentials for when the API server is away", "uid", uid, "err", err)
+	}
+}
+
+func (k *Keep) getOf(uid types.UID, file string, into any) bool {
+	return k != nil && uid != "" && k.read(filepath.Join(k.tokens(uid), file), into)
 }
 
 func (k *Keep) dropTokens(uid types.UID) {

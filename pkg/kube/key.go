@@ -28,6 +28,7 @@ const (
 	TokenReviews           Resource = "authentication.k8s.io/v1/tokenreviews"
 	SubjectAccessReviews   Resource = "authorization.k8s.io/v1/subjectaccessreviews"
 	ClusterTrustBundles    Resource = "certificates.k8s.io/v1beta1/clustertrustbundles"
+	CertificateRequests    Resource = "certificates.k8s.io/v1beta1/podcertificaterequests"
 	RuntimeClasses         Resource = "node.k8s.io/v1/runtimeclasses"
 	SigningRequests        Resource = "certificates.k8s.io/v1/certificatesigningrequests"
 )

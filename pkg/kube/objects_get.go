@@ -115,6 +115,28 @@ func (o *Objects) SignersTrustBundles(ctx context.Context, signer, selector stri
 	return out, err
 }
 
+// RequestCertificate asks a signer for a pod's certificate.
+func (o *Objects) RequestCertificate(ctx context.Context, r *certificatesv1beta1.PodCertificateRequest) (*certificatesv1beta1.PodCertificateRequest, error) {
+	got := &certificatesv1beta1.PodCertificateRequest{}
+	return got, o.client.Create(ctx, Key{Resource: CertificateRequests, Namespace: r.Namespace}, r, got)
+}
+
+// CertificateRequest reads a request for a pod's certificate from the API server.
+func (o *Objects) CertificateRequest(ctx context.Context, namespace, name string) (*certificatesv1beta1.PodCertificateRequest, error) {
+	r := &certificatesv1beta1.PodCertificateRequest{}
+	return r, o.client.Get(ctx, Key{Resource: CertificateRequests, Namespace: namespace, Name: name}, r)
+}
+
+// KeepCertificate holds a certificate of a pod on disk, with the pod's tokens and for as long as these.
+func (o *Objects) KeepCertificate(uid types.UID, name string, value any) {
+	o.keep.putOf(uid, "certificate-"+name+".json", value)
+}
+
+// KeptCertificate reads what KeepCertificate holds, if it holds that.
+func (o *Objects) KeptCertificate(uid types.UID, name string, into any) bool {
+	return o.keep.getOf(uid, "certificate-"+name+".json", into)
+}
+
 // Token asks for a token of a service account (TokenRequest). NodeRestriction demands that it is bound to a pod of this
 // node. When the server cannot be asked, the pod gets the one that it had before, which may be over: see its expiration.
 func (o *Objects) Token(ctx context.Context, namespace, account string, r *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {

@@ -42,6 +42,7 @@ type Config struct {
 	CSI      *csi.Node                // nil: CSI volumes are an error
 	Token    content.TokenFunc        // nil: projected service account tokens are an error
 	Trust    content.Trust            // nil: projected cluster trust bundles are an error
+	Certify  content.CertificateFunc  // nil: projected certificates of pods are an error
 	Attached AttachedFunc             // nil: nothing on this node needs attaching (standalone)
 	Node     func() downward.Node     // what the downward API tells of the node; nil: nothing
 	Labels   func() map[string]string // of the node, for a volume's nodeAffinity; nil: none
@@ -78,7 +79,7 @@ func New(cfg Config) (*Volumes, error) {
 	if cfg.Labels == nil {
 		cfg.Labels = func() map[string]string { return nil }
 	}
-	files := content.New(content.Config{Objects: cfg.Objects, Token: cfg.Token, Trust: cfg.Trust, Node: cfg.Node, Now: cfg.Now})
+	files := content.New(content.Config{Objects: cfg.Objects, Token: cfg.Token, Trust: cfg.Trust, Certificate: cfg.Certify, Node: cfg.Node, Now: cfg.Now})
 	return &Volumes{cfg: cfg, content: files, pods: map[types.UID]*ledger{}}, nil
 }
 

@@ -32,11 +32,12 @@ type joined struct {
 // soon is how long a step may take on a busy machine. It bounds, and measures nothing.
 const soon = 30 * time.Second
 
-// join starts the cluster and waits until the node is Ready. The agent asks the API server who may use its own API.
-func join(t *testing.T, kubelet map[string]any) *joined {
+// join starts the cluster and waits until the node is Ready. The agent asks the API server who may use its own API. The API
+// server is given more flags.
+func join(t *testing.T, kubelet map[string]any, api ...string) *joined {
 	t.Helper()
 	e := testbed.New(t)
-	j := &joined{t: t, env: e, ControlPlane: e.ControlPlane(), cd: e.Containerd(testbed.ContainerdConfig{})}
+	j := &joined{t: t, env: e, ControlPlane: e.ControlPlane(api...), cd: e.Containerd(testbed.ContainerdConfig{})}
 	settings := map[string]any{
 		"authentication": map[string]any{
 			"x509": map[string]any{"clientCAFile": j.CA.CertFile}, "webhook": map[string]any{"enabled": true}, "anonymous": map[string]any{"enabled": false},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -30,8 +31,8 @@ func (s *Source) projected(ctx context.Context, p *v1.Pod, vol *v1.Volume, out h
 			err = s.serviceAccountToken(ctx, p, vol.Name, from.ServiceAccountToken, def, out)
 		case from.ClusterTrustBundle != nil:
 			err = s.clusterTrustBundle(ctx, from.ClusterTrustBundle, def, out)
-		case *from != (v1.VolumeProjection{}): // one with nothing in it adds nothing
-			err = fmt.Errorf("projected source %s is not supported: this agent asks for no certificates for pods; remove it", SourceName(*from))
+		case from.PodCertificate != nil:
+			err = s.podCertificate(ctx, p, vol, i, out)
 		}
 		errs = append(errs, err)
 	}
@@ -69,12 +70,37 @@ func (s *Source) serviceAccountToken(ctx context.Context, p *v1.Pod, volume stri
 	if err != nil {
 		return fmt.Errorf("cannot get a token of service account %s: %w", FullName(p, p.Spec.ServiceAccountName), err)
 	}
-	f := hostfs.File{Data: []byte(t), Mode: mode(nil, def), UID: onlyUser(p)}
-	if f.UID != nil || p.Spec.SecurityContext != nil && p.Spec.SecurityContext.FSGroup != nil {
-		f.Mode = 0o600 // its user or, by fsGroup, its group may read it
-	}
-	out[from.Path] = f
+	out[from.Path] = credential(p, []byte(t), def)
 	return nil
+}
+
+// podCertificate writes the key and the chain of one source, together or apart.
+func (s *Source) podCertificate(ctx context.Context, p *v1.Pod, vol *v1.Volume, i int, out hostfs.Files) error {
+	from, def := vol.Projected.Sources[i].PodCertificate, vol.Projected.DefaultMode
+	if s.cfg.Certificate == nil {
+		return errors.New("cannot project a certificate for the pod: this node has no API server to ask for one")
+	}
+	key, chain, err := s.cfg.Certificate(ctx, p, vol.Name, i, from)
+	if err != nil {
+		return fmt.Errorf("cannot get a certificate for the pod: %w", err)
+	}
+	for path, data := range map[string][]byte{
+		from.CredentialBundlePath: slices.Concat(key, chain), from.KeyPath: key, from.CertificateChainPath: chain,
+	} {
+		if path != "" {
+			out[path] = credential(p, data, def)
+		}
+	}
+	return nil
+}
+
+// credential is a file that says who the pod is: its user or, by fsGroup, its group may read it.
+func credential(p *v1.Pod, data []byte, def *int32) hostfs.File {
+	f := hostfs.File{Data: data, Mode: mode(nil, def), UID: onlyUser(p)}
+	if f.UID != nil || p.Spec.SecurityContext != nil && p.Spec.SecurityContext.FSGroup != nil {
+		f.Mode = 0o600
+	}
+	return f
 }
 
 // token keeps a token until it is due for renewal.

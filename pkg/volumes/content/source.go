@@ -31,13 +31,18 @@ type Trust interface {
 	SignersTrustBundles(ctx context.Context, signer, selector string) ([]string, error)
 }
 
-// Config is what a Source is made of. All but Token and Trust are required.
+// CertificateFunc returns the key and the certificate chain, in PEM, of a source of a projected volume: those of before
+// until they are due for renewal.
+type CertificateFunc func(ctx context.Context, p *v1.Pod, volume string, source int, from *v1.PodCertificateProjection) (key, chain []byte, err error)
+
+// Config is what a Source is made of. All but Token, Trust and Certificate are required.
 type Config struct {
-	Objects Objects
-	Token   TokenFunc            // nil: service account tokens are an error
-	Trust   Trust                // nil: cluster trust bundles are an error
-	Node    func() downward.Node // what the downward API tells of the node
-	Now     func() time.Time
+	Objects     Objects
+	Token       TokenFunc            // nil: service account tokens are an error
+	Trust       Trust                // nil: cluster trust bundles are an error
+	Certificate CertificateFunc      // nil: certificates of pods are an error
+	Node        func() downward.Node // what the downward API tells of the node
+	Now         func() time.Time
 }
 
 // Source makes the files of volumes. It is safe for concurrent use.

@@ -28,15 +28,15 @@ type ControlPlane struct {
 }
 
 // ControlPlane starts etcd, the API server, the controller manager and the scheduler at once, and waits until the API
-// server is ready and the default service account, which every pod needs, is there.
-func (e *Env) ControlPlane() *ControlPlane {
+// server is ready and the default service account, which every pod needs, is there. The API server is given more flags.
+func (e *Env) ControlPlane(api ...string) *ControlPlane {
 	e.t.Helper()
 	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
 		Tool(e.t, name) // all that are missing are better known now
 	}
 	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://" + e.NodeIP() + ":" + strconv.Itoa(e.Port())}
 	etcdURL := cp.startEtcd()
-	cp.start = cp.apiServer(etcdURL)
+	cp.start = cp.apiServer(etcdURL, api...)
 	cp.start()
 	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
 	cp.startControllers()
