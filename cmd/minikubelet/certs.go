@@ -26,7 +26,7 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		CipherSuites: set.CipherSuites, StreamTimeout: set.StreamTimeout,
 	}
 	if set.Debugging {
-		c.Debugging = &server.Debugging{Profiling: set.Profiling}
+		c.Debugging = &server.Debugging{Profiling: set.Profiling, LogQueries: set.LogQueries}
 		if set.SystemLogs {
 			c.Debugging.SystemLogs = "/var/log"
 		}

@@ -128,9 +128,12 @@ func (c *checks) server(kc *kubelet.KubeletConfiguration) Server {
 		KeyFile:       kc.TLSPrivateKeyFile,
 		Healthz:       c.listen("healthzBindAddress", kc.HealthzBindAddress, "healthzPort", *kc.HealthzPort),
 		StreamTimeout: kc.StreamingConnectionIdleTimeout.Duration, Debugging: *kc.EnableDebuggingHandlers,
-		SystemLogs: *kc.EnableSystemLogHandler, Profiling: *kc.EnableProfilingHandler, Auth: c.auth(kc)}
+		SystemLogs: *kc.EnableSystemLogHandler, LogQueries: kc.EnableSystemLogQuery != nil && *kc.EnableSystemLogQuery, Profiling: *kc.EnableProfilingHandler, Auth: c.auth(kc)}
 	if (s.CertFile == "") != (s.KeyFile == "") {
 		c.fail("tlsCertFile", "tlsCertFile and tlsPrivateKeyFile go together: set both or none")
+	}
+	if s.LogQueries && !s.SystemLogs {
+		c.fail("enableSystemLogQuery", "needs enableSystemLogHandler: set both or none")
 	}
 	s.MinVersion = c.tlsVersion(kc.TLSMinVersion)
 	s.CipherSuites = c.cipherSuites(kc.TLSCipherSuites)

@@ -97,6 +97,7 @@ type Server struct {
 	StreamTimeout time.Duration
 	Debugging     bool // exec, logs, port-forward and the like are served
 	SystemLogs    bool // the files of /var/log, where Debugging is
+	LogQueries    bool // of the node's journal, where SystemLogs are
 	Profiling     bool // /debug/pprof, where Debugging is
 	Auth          Auth
 }

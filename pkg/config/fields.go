@@ -38,7 +38,7 @@ func supported() map[string][]string {
 		"tlsMinVersion", "authentication.x509.clientCAFile", "authentication.anonymous.enabled", "authentication.webhook.enabled",
 		"authentication.webhook.cacheTTL", "authorization.mode", "authorization.webhook.cacheAuthorizedTTL",
 		"authorization.webhook.cacheUnauthorizedTTL", "registryPullQPS", "registryBurst", "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist", "eventRecordQPS", "eventBurst",
-		"enableDebuggingHandlers", "enableSystemLogHandler", "enableProfilingHandler", "healthzPort", "healthzBindAddress", "oomScoreAdj", "clusterDomain", "clusterDNS",
+		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "healthzPort", "healthzBindAddress", "oomScoreAdj", "clusterDomain", "clusterDNS",
 		"streamingConnectionIdleTimeout", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency", "nodeLeaseDurationSeconds",
 		"imageMinimumGCAge", "imageMaximumGCAge", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "cgroupRoot",
 		"cgroupDriver", "runtimeRequestTimeout", "maxPods", "podCIDR", "podPidsLimit", "resolvConf",

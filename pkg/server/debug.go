@@ -68,13 +68,15 @@ func (s Source) checkpoint(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, map[string][]string{"items": {archive}})
 }
 
-// handle adds what is served for debugging the node.
-func (d Debugging) handle(mux *http.ServeMux) {
+// debug adds what is served for debugging the node.
+func (cfg NodeConfig) debug(mux *http.ServeMux) {
+	d := cfg.Debugging
 	if d.SystemLogs == "" {
 		mux.HandleFunc("/logs/", disabled("logs endpoint is disabled."))
 	} else {
-		mux.HandleFunc("GET /logs", syslogs.Handler(d.SystemLogs))
-		mux.HandleFunc("GET /logs/{path...}", syslogs.Handler(d.SystemLogs))
+		logs := limit.Idle(cfg.StreamTimeout, syslogs.Handler(d.SystemLogs, d.LogQueries))
+		mux.HandleFunc("GET /logs", logs)
+		mux.HandleFunc("GET /logs/{path...}", logs)
 	}
 	if !d.Profiling {
 		mux.HandleFunc("/debug/pprof/", disabled("profiling endpoint is disabled."))

@@ -28,6 +28,7 @@ type NodeConfig struct {
 // Debugging is what is served beside the sessions with containers.
 type Debugging struct {
 	SystemLogs string // the directory that /logs/ shows (enableSystemLogHandler); "": none
+	LogQueries bool   // of the journal, by /logs/?query= (enableSystemLogQuery)
 	Profiling  bool   // /debug/pprof/ (enableProfilingHandler)
 }
 
@@ -123,7 +124,7 @@ func (cfg NodeConfig) mux(src Source) http.Handler {
 		}
 		return mux
 	}
-	cfg.Debugging.handle(mux)
+	cfg.debug(mux)
 	mux.HandleFunc("GET /runningpods", answers.Wait(plain(src.runningPods)))
 	mux.HandleFunc("GET /runningpods/{$}", answers.Wait(plain(src.runningPods)))
 	commands := make(limit.Turns, commandsAtOnce)

@@ -24,7 +24,8 @@ func TestSystemd_InstallsServesAndLeaves(t *testing.T) {
 	s.n.Write("/etc/systemd/system/minikubelet.service.d/test.conf", "[Service]\nWatchdogSec=3s\n", 0o644)
 	s.n.Install(e.ImageArchive(), "/var/lib/kubelet/images/test.tar", 0o600)
 	s.n.Write("/etc/kubernetes/manifests/web.yaml", systemdPod, 0o600)
-	s.n.Write("/etc/default/minikubelet", "MINIKUBELET_FLAGS=\"--node-labels=example.com/rack=7 --max-pods=9\"\n", 0o644)
+	s.n.Write("/etc/default/minikubelet", "MINIKUBELET_FLAGS=\"--node-labels=example.com/rack=7 --max-pods=9 --config-dir=/root/conf.d --anonymous-auth --authorization-mode=AlwaysAllow\"\n", 0o644)
+	s.n.Write("/root/conf.d/10-logs.conf", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nenableSystemLogQuery: true\n", 0o644)
 
 	t.Log("install --now: Type=notify, so it returns when the agent says that it is ready, and every socket answers")
 	said := s.n.Must("/root/minikubelet", "install", "--now")
@@ -59,6 +60,8 @@ func TestSystemd_InstallsServesAndLeaves(t *testing.T) {
 	if pid := s.show("MainPID"); s.n.Must("nsenter", "-t", pid, "-m", "-n", "true") != "" {
 		t.Error("the agent's namespaces cannot be entered")
 	}
+
+	s.logQueries()
 
 	t.Log("the agent gives signs of life, and is not restarted while it does")
 	pid, pinged := s.show("MainPID"), s.show("WatchdogTimestampMonotonic")
@@ -180,6 +183,25 @@ func (s *service) journal() {
 	}
 	if info := s.n.Must("journalctl", "--unit=minikubelet", "--output=cat", "--no-pager", "--priority=info..info", "_COMM=minikubelet"); !strings.Contains(info, "minikubelet starts") {
 		s.t.Errorf("lines have no priority: %s", info)
+	}
+}
+
+// logQueries asks the node's API for what services wrote, as kubectl get --raw does.
+func (s *service) logQueries() {
+	s.t.Helper()
+	for query, want := range map[string]string{
+		"query=minikubelet":                                "minikubelet starts",
+		"query=minikubelet&pattern=minikubelet.starts":     "minikubelet starts",
+		"query=containerd.service&tailLines=1":             "containerd[",
+		"query=minikubelet&sinceTime=2099-01-02T03:04:05Z": "-- No entries --",
+		"query=dpkg&query=minikubelet":                     "minikubelet starts",
+		"query=no-such-service":                            "log not found for no-such-service",
+		"query=/apt/history.log":                           "cannot show the log apt/history.log",
+	} {
+		got, err := s.n.FromHost("curl", "-sk", "https://127.0.0.1:10250/logs/?"+query)
+		if err != nil || !strings.Contains(got, want) || strings.Contains(query, "tailLines=1") && strings.Count(got, "\n") > 2 {
+			s.t.Errorf("%s: %.300q, %v; want %q", query, got, err, want)
+		}
 	}
 }
 

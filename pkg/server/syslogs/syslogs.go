@@ -1,4 +1,5 @@
-// Package syslogs shows the files of the node's log directory over HTTP, for package server's /logs/.
+// Package syslogs shows the files of the node's log directory over HTTP, and what its services have written to the journal:
+// package server's /logs/.
 package syslogs
 
 import (
@@ -18,25 +19,37 @@ import (
 )
 
 // Handler shows the files of a directory by the request's path value "path", and nothing that is not beneath it: links that
-// lead out are refused.
-func Handler(dir string) http.HandlerFunc {
+// lead out are refused. With queries, ?query= asks for a file or for what services wrote.
+func Handler(dir string, queries bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := serve(w, r, dir); err != nil {
+		name := cmp.Or(strings.Trim(r.PathValue("path"), "/"), ".")
+		if queries && name == "." && r.URL.Query().Has("query") {
+			serveQuery(w, r, dir)
+			return
+		}
+		if err := file(w, r, dir, name); err != nil {
 			http.Error(w, err.Error(), http.StatusNotFound)
 		}
 	}
 }
 
-func serve(w http.ResponseWriter, r *http.Request, dir string) error {
+func open(dir, name string) (*os.File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("there are no logs: %w", err)
+		return nil, fmt.Errorf("there are no logs: %w", err)
 	}
 	defer root.Close()
-	name := cmp.Or(strings.Trim(r.PathValue("path"), "/"), ".")
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a named pipe must not hold up who opens it
 	if err != nil {
-		return fmt.Errorf("cannot show the log %s: %w", name, errors.Unwrap(err))
+		return nil, fmt.Errorf("cannot show the log %s: %w", name, errors.Unwrap(err))
+	}
+	return f, nil
+}
+
+func file(w http.ResponseWriter, r *http.Request, dir, name string) error {
+	f, err := open(dir, name)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
 	i, err := f.Stat()

@@ -173,6 +173,11 @@ func (n *SystemdNode) Run(args ...string) (string, error) {
 	return runOut("nsenter", append(in, args...)...)
 }
 
+// FromHost runs a program of the host in the node's network.
+func (n *SystemdNode) FromHost(args ...string) (string, error) {
+	return runOut("nsenter", append([]string{"-t", strconv.Itoa(n.leader), "-n", "--"}, args...)...)
+}
+
 // Must is Run of a program that must succeed.
 func (n *SystemdNode) Must(args ...string) string {
 	n.e.t.Helper()
