@@ -25,9 +25,9 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		Address: set.Address.String(), Auth: server.Auth{Anonymous: set.Auth.Anonymous}, MinVersion: set.MinVersion,
 		CipherSuites: set.CipherSuites, StreamTimeout: set.StreamTimeout,
 	}
-	if set.Debugging {
-		c.Debugging = &server.Debugging{Profiling: set.Profiling, LogQueries: set.LogQueries}
-		if set.SystemLogs {
+	if d := set.Debugging; d.Enabled {
+		c.Debugging = &server.Debugging{Profiling: d.Profiling, LogQueries: d.LogQueries}
+		if d.SystemLogs {
 			c.Debugging.SystemLogs = "/var/log"
 		}
 	}

@@ -127,12 +127,14 @@ func (c *checks) server(kc *kubelet.KubeletConfiguration) Server {
 	s := Server{Enabled: *kc.EnableServer, Address: c.listen("address", kc.Address, "port", kc.Port), CertFile: kc.TLSCertFile,
 		KeyFile:       kc.TLSPrivateKeyFile,
 		Healthz:       c.listen("healthzBindAddress", kc.HealthzBindAddress, "healthzPort", *kc.HealthzPort),
-		StreamTimeout: kc.StreamingConnectionIdleTimeout.Duration, Debugging: *kc.EnableDebuggingHandlers,
-		SystemLogs: *kc.EnableSystemLogHandler, LogQueries: kc.EnableSystemLogQuery != nil && *kc.EnableSystemLogQuery, Profiling: *kc.EnableProfilingHandler, Auth: c.auth(kc)}
+		StreamTimeout: kc.StreamingConnectionIdleTimeout.Duration, Auth: c.auth(kc), Debugging: Debugging{
+			Enabled: *kc.EnableDebuggingHandlers, SystemLogs: *kc.EnableSystemLogHandler, Profiling: *kc.EnableProfilingHandler,
+			LogQueries: kc.EnableSystemLogQuery != nil && *kc.EnableSystemLogQuery,
+		}}
 	if (s.CertFile == "") != (s.KeyFile == "") {
 		c.fail("tlsCertFile", "tlsCertFile and tlsPrivateKeyFile go together: set both or none")
 	}
-	if s.LogQueries && !s.SystemLogs {
+	if s.Debugging.LogQueries && !s.Debugging.SystemLogs {
 		c.fail("enableSystemLogQuery", "needs enableSystemLogHandler: set both or none")
 	}
 	s.MinVersion = c.tlsVersion(kc.TLSMinVersion)

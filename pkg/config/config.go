@@ -95,11 +95,16 @@ type Server struct {
 	MinVersion    uint16         // of TLS
 	Healthz       netip.AddrPort // port 0: off
 	StreamTimeout time.Duration
-	Debugging     bool // exec, logs, port-forward and the like are served
-	SystemLogs    bool // the files of /var/log, where Debugging is
-	LogQueries    bool // of the node's journal, where SystemLogs are
-	Profiling     bool // /debug/pprof, where Debugging is
+	Debugging     Debugging
 	Auth          Auth
+}
+
+// Debugging is what the HTTPS API serves to look into the node and its pods.
+type Debugging struct {
+	Enabled    bool // exec, logs, port-forward and the like; without it none of these
+	SystemLogs bool // the files of /var/log
+	LogQueries bool // and of the node's journal
+	Profiling  bool // /debug/pprof
 }
 
 // Auth is who may use the HTTPS API.
