@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -316,7 +317,10 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 	e.dirty = e.dirty || job.dirty
 	switch {
 	case refused(err):
-		e.retry = refusedFor
+		longer := min(max(2*e.retry, firstRetry), refusedFor)
+		if e.retry = refusedFor; apierrors.IsForbidden(err) {
+			e.retry = longer // what it lacks may come by itself: a right, a quota, a new cluster's priority classes
+		}
 		if said := err.Error(); said != e.said {
 			e.said = said
 			w.cfg.Log.Error("cannot show the pod at the API server, which refuses it; the pod is not affected",

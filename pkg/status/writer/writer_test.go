@@ -264,6 +264,31 @@ func TestWriter_TriesARefusedStatusAgainWhenItChanges(t *testing.T) {
 	})
 }
 
+// A cluster that comes up refuses mirror pods until it has made its priority classes.
+func TestWriter_SoonTriesAgainWhatWasForbidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refuse atomic.Bool
+		var tries atomic.Int32
+		refuse.Store(true)
+		s := &server{fail: func(string, string) error {
+			tries.Add(1)
+			if refuse.Load() {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "a", errors.New("no PriorityClass"))
+			}
+			return nil
+		}}
+		w := start(t, s)
+		w.Report(apiPod("a"), phase(v1.PodRunning))
+		time.Sleep(2 * time.Second)
+		refuse.Store(false)
+		time.Sleep(5 * time.Second)
+		expect(t, s, `patch a {"metadata":{"uid":"a-uid"},"status":{"phase":"Running"}}`)
+		if n := tries.Load(); n > 6 {
+			t.Errorf("%d requests in 7 seconds", n)
+		}
+	})
+}
+
 func staticPod(hash string) *v1.Pod {
 	p := apiPod("web-n1")
 	p.UID, p.ResourceVersion = "static-uid", ""

@@ -61,6 +61,11 @@ func (e *Env) APIServer() *ControlPlane {
 	return cp
 }
 
+// ControlPlaneOf is a control plane that somebody else runs, by its administrator's kubeconfig.
+func (e *Env) ControlPlaneOf(kubeconfig string) *ControlPlane {
+	return &ControlPlane{e: e, AdminKubeconfig: kubeconfig}
+}
+
 func (cp *ControlPlane) startEtcd() string {
 	e := cp.e
 	e.t.Helper()

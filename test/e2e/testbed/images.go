@@ -61,6 +61,23 @@ func busyboxImage(t T) ociarchive.Image {
 	return ociarchive.Image{Ref: BusyboxImage, Files: files, Config: v1.ImageConfig{Cmd: []string{"sh"}, Env: []string{pathEnv}}}
 }
 
+// KubeadmImages packs what `kubeadm config images list` names, under these names: the built components, and the pause image.
+func KubeadmImages(t T, refs []string) []ociarchive.Image {
+	t.Helper()
+	var out []ociarchive.Image
+	for _, ref := range refs {
+		name, _, _ := strings.Cut(ref[strings.LastIndexByte(ref, '/')+1:], ":")
+		im := ociarchive.Image{Ref: ref, Config: v1.ImageConfig{Env: []string{pathEnv}}}
+		if name == "pause" {
+			im.Files, im.Config = Images(t)[0].Files, Images(t)[0].Config
+		} else {
+			im.Files = []ociarchive.File{fromDisk(t, Tool(t, name), "/usr/local/bin/"+name)}
+		}
+		out = append(out, im)
+	}
+	return out
+}
+
 func fromDisk(t T, src, dst string) ociarchive.File {
 	t.Helper()
 	f, err := ociarchive.FromDisk(src, dst)

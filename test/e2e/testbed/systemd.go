@@ -17,9 +17,11 @@ import (
 )
 
 // SystemdNode is a Debian machine in a container: systemd 252 as PID 1 on the host's kernel, with containerd 1.6 as a
-// service, a network namespace that has nothing but loopback, and cgroups below the Env's. hack/testbed/build makes its
-// root file system; every node has a fresh copy.
+// service, a network namespace of its own, and cgroups below the Env's. hack/testbed/build makes its root file system; every
+// node has a fresh copy.
 type SystemdNode struct {
+	Name string // its host name
+	IP   string // its address on the Env's bridge; empty: it has nothing but loopback
 	Root string // its file system as the host sees it, for files that are put there or read
 
 	e      *Env
@@ -36,14 +38,30 @@ func testbedDir() string {
 	return filepath.Join(filepath.Dir(ToolsDir()), "testbed")
 }
 
-// SystemdNode boots a node and waits until systemd has started everything.
+// SystemdNode boots a node that has no network and waits until systemd has started everything.
 func (e *Env) SystemdNode() *SystemdNode {
+	e.t.Helper()
+	return e.bootSystemd("node1", "")
+}
+
+// NetworkedNode is SystemdNode with a name and an address on the Env's bridge, the last number of which is given: nodes of
+// one Env reach each other, and the test reaches them.
+func (e *Env) NetworkedNode(name string, last int) *SystemdNode {
+	e.t.Helper()
+	return e.bootSystemd(name, fmt.Sprintf("10.241.%d.%d", e.N, last))
+}
+
+func (e *Env) bootSystemd(name, ip string) *SystemdNode {
 	e.t.Helper()
 	bed := testbedDir()
 	build := exec.Command(filepath.Join(RepoRoot(e.t), "hack", "testbed", "build")) // a minute or two, the first time
 	must[string](e.t, "build the file system of a systemd node")(output(build, ""))
-	n := &SystemdNode{e: e, Root: e.Path("node", "root")}
-	if err := n.mountRoot(filepath.Join(bed, "rootfs")); err != nil {
+	n := &SystemdNode{e: e, Name: name, IP: ip, Root: e.Path(name, "root")}
+	err := n.mountRoot(filepath.Join(bed, "rootfs"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(n.Root, "etc/hostname"), []byte(name+"\n"), 0o644)
+	}
+	if err != nil {
 		e.t.Fatalf("cannot mount the node's file system: %v", err)
 	}
 	n.groups = must[[]string](e.t, "make the node's cgroups")(n.makeCgroups())
@@ -59,14 +77,26 @@ func (n *SystemdNode) boot() {
 	// What overlayfs may not have as its upper layer is itself: containerd's state is on the host's file system.
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"`, "nspawn"},
 		append(slices.Clone(n.groups), "--", filepath.Join(bed, "nspawn/usr/bin/systemd-nspawn"), "--quiet", "--directory="+n.Root, "--boot",
-			"--machine=mkt"+strconv.Itoa(n.e.N), "--register=no", "--keep-unit", "--capability=all", "--private-network",
+			"--machine="+n.e.Bridge()+n.Name, "--register=no", "--keep-unit", "--capability=all", n.network(),
 			"--system-call-filter=@keyring bpf @mount @privileged @module",
-			"--bind="+filepath.Join(n.e.Dir, "node", "containerd")+":/var/lib/containerd")...)...)
+			"--bind="+filepath.Join(n.e.Dir, n.Name, "containerd")+":/var/lib/containerd")...)...)
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Join(bed, "nspawn/usr/lib/x86_64-linux-gnu/systemd"))
 	n.leader = 0
-	n.nspawn = n.e.Start("nspawn", cmd)
+	n.nspawn = n.e.Start("nspawn-"+n.Name, cmd)
 	Eventually(n.e.t, 60*time.Second, "the node has booted", n.booted)
 	n.allowWrites()
+	if n.IP != "" {
+		n.Must("ip", "address", "add", n.IP+"/24", "dev", "host0")
+		n.Must("ip", "link", "set", "host0", "up")
+	}
+}
+
+// network is nspawn's option: with an address, the end of a veth is on the Env's bridge and the other is the node's host0.
+func (n *SystemdNode) network() string {
+	if n.IP == "" {
+		return "--private-network"
+	}
+	return "--network-bridge=" + n.e.Bridge()
 }
 
 // Reboot shuts the node down in order and boots it again, with the same file system.
@@ -88,7 +118,7 @@ func (n *SystemdNode) tellJournal() {
 	if !n.e.t.Failed() || !n.nspawn.Running() {
 		return
 	}
-	journal, err := n.Run("journalctl", "--no-pager", "--output=short-precise", "--lines=150", "--unit=minikubelet")
+	journal, err := n.Run("journalctl", "--no-pager", "--output=short-precise", "--lines=150", "--unit=minikubelet", "--unit=kubelet")
 	n.e.t.Logf("--- the node's journal (%v)\n%s", err, journal)
 }
 
@@ -112,7 +142,7 @@ func (n *SystemdNode) makeCgroups() ([]string, error) {
 	errs := []error{err}
 	for _, i := range infos {
 		parent := filepath.Join(i.Mountpoint, n.e.CgroupRoot())
-		dir := filepath.Join(parent, "node")
+		dir := filepath.Join(parent, n.Name)
 		errs = append(errs, os.MkdirAll(dir, 0o755))
 		dirs = append(dirs, dir)
 		// A cpuset takes no process before it is given CPUs and memory nodes.
