@@ -102,20 +102,6 @@ type host struct {
 	status  cri.Status // verbose
 }
 
-// addresses are the node's: what a cloud's controller has given it, else what was found here.
-func (a *agent) addresses() []string {
-	if a.cfg.Node.ExternalCloud {
-		if out := node.InternalIPs(a.nodeObject()); len(out) > 0 {
-			return out
-		}
-	}
-	var out []string
-	for _, ip := range a.host.ips {
-		out = append(out, ip.String())
-	}
-	return out
-}
-
 // wire makes the parts, each from the ones before it.
 func wire(ctx context.Context, cfg config.Config, runtime *cri.Client, counters *metrics.Agent) (*agent, error) {
 	a := &agent{cfg: cfg, runtime: runtime, counters: counters, changes: newBroadcast(), referenced: map[types.UID]bool{}, fuse: newFuse(os.Getenv(boundaryVariable))}

@@ -128,7 +128,7 @@ func (a *agent) wireNode(context.Context) error {
 			Reserved: node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
 		},
 		Observe: a.observeNode, Drivers: a.drivers, Changed: func() { a.writer.Poke(); a.changes.notify(); a.keepTaints() },
-		UpdateEvery: a.cfg.Node.StatusInterval, ReportEvery: a.cfg.Node.ReportInterval, Lease: a.cfg.Node.Lease,
+		UpdateEvery: a.cfg.Node.Intervals.Status, ReportEvery: a.cfg.Node.Intervals.Report, Lease: a.cfg.Node.Intervals.Lease,
 	}
 	if a.cfg.Node.ExternalCloud && len(a.cfg.Node.IPs) == 0 {
 		c.Facts.IPs = nil // what this machine finds out may not be what the cloud knows it by
@@ -141,6 +141,20 @@ func (a *agent) wireNode(context.Context) error {
 	}
 	a.node = node.New(c)
 	return nil
+}
+
+// addresses are the node's: what a cloud's controller has given it, else what was found here.
+func (a *agent) addresses() []string {
+	if a.cfg.Node.ExternalCloud {
+		if out := node.InternalIPs(a.nodeObject()); len(out) > 0 {
+			return out
+		}
+	}
+	var out []string
+	for _, ip := range a.host.ips {
+		out = append(out, ip.String())
+	}
+	return out
 }
 
 // observeNode gathers what the Node's status rests on.

@@ -89,8 +89,8 @@ const DefaultSocket = "/run/minikubelet/minikubelet.sock"
 func (c *checks) node(o *options, kc *kubelet.KubeletConfiguration) Node {
 	n := Node{Name: strings.ToLower(strings.TrimSpace(o.hostname)), Labels: o.labels, Taints: kc.RegisterWithTaints, Register: *kc.RegisterNode,
 		Unschedulable: !o.schedule, ExternalCloud: o.cloud == "external", ProviderID: kc.ProviderID, MaxPods: int(kc.MaxPods), PodsPerCore: int(kc.PodsPerCore), MaxImages: int(*kc.NodeStatusMaxImages),
-		StatusInterval: kc.NodeStatusUpdateFrequency.Duration, ReportInterval: kc.NodeStatusReportFrequency.Duration,
-		Lease: time.Duration(kc.NodeLeaseDurationSeconds) * time.Second}
+		Intervals: Intervals{Status: kc.NodeStatusUpdateFrequency.Duration, Report: kc.NodeStatusReportFrequency.Duration,
+			Lease: time.Duration(kc.NodeLeaseDurationSeconds) * time.Second}}
 	if n.Name != "" {
 		for _, why := range validation.IsDNS1123Subdomain(n.Name) {
 			c.fail("--hostname-override", "%q: %s", o.hostname, why)
@@ -222,7 +222,7 @@ func (c *checks) reserved(field string, in map[string]string) v1.ResourceList {
 func (c *checks) images(o *options, kc *kubelet.KubeletConfiguration) Images {
 	i := Images{Serialize: *kc.SerializeImagePulls, MaxParallel: int(*kc.MaxParallelImagePulls), QPS: float64(*kc.RegistryPullQPS), Burst: int(kc.RegistryBurst),
 		GCHigh: int(*kc.ImageGCHighThresholdPercent), GCLow: int(*kc.ImageGCLowThresholdPercent), MinAge: kc.ImageMinimumGCAge.Duration, MaxAge: kc.ImageMaximumGCAge.Duration,
-		Providers: o.providers, ProviderDir: o.programs,
+		Providers: o.providers.config, ProviderDir: o.providers.programs,
 		Verify: kc.ImagePullCredentialsVerificationPolicy, VerifyNot: kc.PreloadedImagesVerificationAllowlist}
 	if (i.Providers == "") != (i.ProviderDir == "") {
 		c.fail("--image-credential-provider-config", "goes together with --image-credential-provider-bin-dir: give both or none")

@@ -29,21 +29,22 @@ type Config struct {
 
 // Node is how the node presents itself.
 type Node struct {
-	Name           string       // --hostname-override; empty: the host's name, lower case
-	IPs            []netip.Addr // --node-ip: none, one, or one of each family; empty: found out
-	Labels         map[string]string
-	Taints         []v1.Taint
-	Register       bool // the agent makes its Node object
-	Unschedulable  bool // and a new one is cordoned
-	ProviderID     string
-	ExternalCloud  bool // --cloud-provider=external
-	MaxPods        int
-	PodsPerCore    int // 0: no limit of this kind
-	StatusInterval time.Duration
-	ReportInterval time.Duration
-	Lease          time.Duration
-	MaxImages      int // in the Node's status; -1: all
+	Name          string       // --hostname-override; empty: the host's name, lower case
+	IPs           []netip.Addr // --node-ip: none, one, or one of each family; empty: found out
+	Labels        map[string]string
+	Taints        []v1.Taint
+	Register      bool // the agent makes its Node object
+	Unschedulable bool // and a new one is cordoned
+	ProviderID    string
+	ExternalCloud bool // --cloud-provider=external
+	MaxPods       int
+	PodsPerCore   int // 0: no limit of this kind
+	Intervals     Intervals
+	MaxImages     int // in the Node's status; -1: all
 }
+
+// Intervals are how often the node's status is computed and, unchanged, written, and how long its lease is.
+type Intervals struct{ Status, Report, Lease time.Duration }
 
 // API is the way to the API server.
 type API struct {

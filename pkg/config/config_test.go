@@ -73,7 +73,7 @@ func TestLoad_HasTheKubeletsDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := []any{cfg.Server.Address.String(), cfg.Server.Healthz.String(), cfg.Sources.Path, cfg.Sources.Rescan, cfg.Node.MaxPods,
-				cfg.Node.Lease, cfg.Node.StatusInterval, cfg.Node.ReportInterval, cfg.Eviction.Hard["memory.available"],
+				cfg.Node.Intervals.Lease, cfg.Node.Intervals.Status, cfg.Node.Intervals.Report, cfg.Eviction.Hard["memory.available"],
 				cfg.Eviction.Transition, cfg.Images.Serialize, cfg.Cgroups.Driver, cfg.Cgroups.PodPIDs, cfg.Pods.LogMaxSize,
 				cfg.Pods.MaxRestartDelay, cfg.Runtime.Endpoint, cfg.Runtime.ImageEndpoint, cfg.Network.Provider, cfg.Agent.Socket,
 				cfg.Agent.Root, cfg.DNS.ResolvConf, cfg.Server.Auth.Anonymous}

@@ -31,8 +31,7 @@ type options struct {
 	cloud      string
 	schedule   bool
 	root       string
-	providers  string
-	programs   string
+	providers  struct{ config, programs string }
 }
 
 // NewFlags returns the agent's flags, not parsed yet.
@@ -50,8 +49,8 @@ func NewFlags() *Flags {
 	f.StringVar(&o.cloud, "cloud-provider", "", "external: a cloud's controller gives the Node its addresses and takes its first taint away")
 	f.BoolVar(&o.schedule, "register-schedulable", true, "false: a new Node takes no pods before it is uncordoned")
 	f.StringVar(&o.root, "root-dir", "/var/lib/kubelet", "directory of the agent's state and of the pods' volumes")
-	f.StringVar(&o.providers, "image-credential-provider-config", "", "file with a CredentialProviderConfig, or directory of them")
-	f.StringVar(&o.programs, "image-credential-provider-bin-dir", "", "directory of the credential providers' programs")
+	f.StringVar(&o.providers.config, "image-credential-provider-config", "", "file with a CredentialProviderConfig, or directory of them")
+	f.StringVar(&o.providers.programs, "image-credential-provider-bin-dir", "", "directory of the credential providers' programs")
 
 	d, known := defaultDocument(), supported()
 	for _, row := range fieldFlags() {
