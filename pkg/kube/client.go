@@ -173,7 +173,7 @@ func (c *Client) Watch(ctx context.Context, k Key, o metav1.ListOptions) (watch.
 	if err != nil {
 		return nil, err
 	}
-	r := c.rest.Get().AbsPath(seg...).Param("watch", "true")
+	r := c.rest.Get().MaxRetries(0).AbsPath(seg...).Param("watch", "true")
 	listParams(r, o)
 	w, err := r.Watch(ctx)
 	if err != nil {
@@ -189,7 +189,8 @@ func (c *Client) do(ctx context.Context, verb string, k Key, into runtime.Object
 	}
 	short, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	r := c.rest.Verb(verb).AbsPath(seg...)
+	// A 429 that is waited out here would end as "no answer" when the time is over. Every caller tries again by itself.
+	r := c.rest.Verb(verb).MaxRetries(0).AbsPath(seg...)
 	if set != nil {
 		set(r)
 	}

@@ -106,6 +106,21 @@ func TestClient_SaysWhenTheServerDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestClient_TellsAtOnceThatItIsThrottled(t *testing.T) {
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	err := c.Get(t.Context(), kube.Key{Resource: kube.Nodes, Name: "n"}, nil)
+	if kind, _ := kube.Explain(err); kind != "throttled" {
+		t.Errorf("%s: %v", kind, err)
+	}
+	_, err = c.Watch(t.Context(), kube.Key{Resource: kube.Nodes}, metav1.ListOptions{})
+	if kind, _ := kube.Explain(err); kind != "throttled" {
+		t.Errorf("watch: %s: %v", kind, err)
+	}
+}
+
 func TestNew_NamesTheKubeconfigThatCannotBeRead(t *testing.T) {
 	_, err := kube.New(kube.Config{Kubeconfig: "/no/such/file"})
 	if err == nil || !strings.Contains(err.Error(), "/no/such/file") || !strings.Contains(err.Error(), "--kubeconfig") {
