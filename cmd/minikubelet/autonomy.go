@@ -41,14 +41,13 @@ func (a *agent) adopt(ctx context.Context, records map[types.UID]pod.Record) err
 	now := maps.Clone(records)
 	a.held = map[types.UID]pod.Record{}
 	for uid, r := range records {
+		if r.Source == pod.SourceAPI {
+			a.reference(r.Pod) // also of those that wait: what they need is kept for them
+		}
 		if why := hold(mode, r, running[uid], a.lastTaints()); why != "" {
 			slog.Info("a pod waits for the API server", "pod", pod.FullName(r.Pod), "uid", uid, "why", why)
 			a.held[uid] = r
 			delete(now, uid)
-			continue
-		}
-		if r.Source == pod.SourceAPI {
-			a.reference(r.Pod)
 		}
 	}
 	a.set.Adopt(ctx, now)

@@ -139,6 +139,9 @@ func (a *agent) apply(ctx context.Context, s sources.Set) {
 
 // reference has the objects held that a pod of the API server names.
 func (a *agent) reference(p *v1.Pod) {
+	if a.api.objects == nil {
+		return // it was joined before
+	}
 	a.referenced[p.UID] = true
 	a.api.objects.Reference(p)
 }
@@ -147,7 +150,8 @@ func (a *agent) reference(p *v1.Pod) {
 // before its source has stopped naming it.
 func (a *agent) unreference(s sources.Set) {
 	for uid := range a.referenced {
-		if _, wanted := s.Pods[uid]; !wanted && !a.set.Has(uid) {
+		_, wanted := s.Pods[uid]
+		if _, waits := a.held[uid]; !wanted && !waits && !a.set.Has(uid) {
 			a.api.objects.Unreference(uid)
 			delete(a.referenced, uid)
 		}
