@@ -25,7 +25,7 @@ func (v *Volumes) emptyDir(p *v1.Pod, vol *v1.Volume) setup {
 		}
 		switch {
 		case medium == v1.StorageMediumMemory:
-			if err := local.Memory(e.Path, v.tmpfsSize(p, vol.EmptyDir.SizeLimit), 0o777); err != nil {
+			if err := local.Memory(e.Path, v.tmpfsSize(p, vol.EmptyDir.SizeLimit), 0o1777); err != nil {
 				return err
 			}
 		case strings.HasPrefix(string(medium), string(v1.StorageMediumHugePages)):

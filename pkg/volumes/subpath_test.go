@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,22 @@ func TestSubPath_IsBoundToAPlaceOfItsOwn(t *testing.T) {
 	}
 	if mounts, err := hostfs.MountsBelow(path); err != nil || len(mounts) != 1 {
 		t.Errorf("mounts are %q, %v", mounts, err)
+	}
+	n.mustRemove(p)
+}
+
+func TestSubPath_IsMadeWithEveryBitOfTheVolumesMode(t *testing.T) {
+	n := newNode(t)
+	p := one(v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{Medium: v1.StorageMediumMemory}})
+	p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(123))}
+	volume := n.mustMount(p, "data")
+	if _, err := n.subPath(p, "a/b"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", "a", "a/b"} {
+		if got, want := modeOf(t, filepath.Join(volume, path)), fs.ModeDir|fs.ModeSetgid|fs.ModeSticky|0o777; got != want {
+			t.Errorf("%q: %s, want %s", path, got, want)
+		}
 	}
 	n.mustRemove(p)
 }

@@ -85,7 +85,7 @@ func open(volumePath, sub string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeBeneath(root, sub, info.Mode().Perm()); err != nil {
+	if err := makeBeneath(root, sub, info.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky)); err != nil {
 		return nil, hostfs.Explain(fmt.Errorf("cannot make the directory: %w", err))
 	}
 	return hostfs.OpenBeneath(volumePath, sub)
@@ -98,7 +98,7 @@ func makeBeneath(root *os.Root, sub string, mode fs.FileMode) error {
 			return err
 		}
 	}
-	switch err := root.Mkdir(sub, mode); {
+	switch err := root.Mkdir(sub, mode.Perm()); {
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case err != nil:
