@@ -42,6 +42,8 @@ func (o *observer) Local(uid types.UID) (pod.Observed, error) {
 	return pod.Observed{Mounts: mounts, Cgroup: o.cgroups.ExistsPod(uid), Dir: err == nil}, nil
 }
 
+func (o *observer) Refresh(uid types.UID) { o.runtime.Refresh(string(uid)) }
+
 // reporter hands statuses to the writer, and lets go of what only a living pod needs.
 type reporter struct {
 	writer  *writer.Writer

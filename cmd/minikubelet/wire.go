@@ -319,8 +319,9 @@ func (a *agent) wirePods(context.Context) error {
 			}
 		},
 		CrashLimit: a.cfg.Pods.MaxRestartDelay,
+		CFS:        resources.CFS{Quota: a.cfg.Cgroups.CPUQuota, Period: a.cfg.Cgroups.CPUQuotaPeriod},
 		Starts:     loop.NewLimit(limit), Stops: loop.NewLimit(limit), Boundary: a.fuse.boundary(),
-	}, a.admit)
+	}, a.admit, a.resize)
 	a.upkeep = &upkeep{
 		set: a.set, runtime: a.observer.runtime, volumes: a.volumes, cgroups: a.cgroups, network: a.network.node,
 		synced: make(chan struct{}), wanted: make(chan types.UID, 64), store: store,
@@ -396,12 +397,25 @@ func (a *agent) makeLogDirs() error {
 
 // admit decides whether a pod may run here, beside those that do.
 func (a *agent) admit(running []*v1.Pod, p *v1.Pod) *pod.Verdict {
+	return resources.Admit(a.facts(), running, p)
+}
+
+// resize decides whether a pod that runs may have other resources.
+func (a *agent) resize(others []*v1.Pod, p *v1.Pod) *pod.Reason {
+	if !tellsResources(a.host.runtime) {
+		return &pod.Reason{Reason: v1.PodReasonInfeasible,
+			Message: "the container runtime does not tell what containers have: containerd 1.7 or newer is needed"}
+	}
+	return resources.Resize(a.facts(), others, p)
+}
+
+func (a *agent) facts() resources.NodeFacts {
 	n := a.node.Node()
-	return resources.Admit(resources.NodeFacts{
+	return resources.NodeFacts{
 		Node: n, Allocatable: n.Status.Allocatable, KernelVersion: a.host.machine.Kernel,
 		AllowedUnsafeSysctls: a.cfg.Pods.UnsafeSysctls, SupplementalGroupsPolicy: a.host.status.SupplementalGroupsPolicy,
 		AppArmor: a.host.machine.AppArmor, Pressure: a.guard.Pressure(),
-	}, running, p)
+	}
 }
 
 // network is the node's CNI as far as it is the agent's.

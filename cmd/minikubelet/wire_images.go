@@ -101,9 +101,15 @@ func (a *agent) logins() (func(ctx context.Context, p *v1.Pod, ref string) ([]cr
 }
 
 // imageVolumes reports whether a runtime can mount images. CRI does not tell; containerd has them since 2.1.
-func imageVolumes(v cri.Version) bool {
+func imageVolumes(v cri.Version) bool { return atLeast(v, 2, 1) }
+
+// tellsResources reports whether a runtime tells the cgroup values of containers. containerd does since 1.7.
+func tellsResources(v cri.Version) bool { return atLeast(v, 1, 7) }
+
+// atLeast compares containerd's version; of other runtimes, and of a version that does not parse, the best is taken.
+func atLeast(v cri.Version, major, minor uint) bool {
 	parsed, err := utilversion.ParseGeneric(v.Version)
-	return v.Name != "containerd" || err != nil || parsed.AtLeast(utilversion.MajorMinor(2, 1))
+	return v.Name != "containerd" || err != nil || parsed.AtLeast(utilversion.MajorMinor(major, minor))
 }
 
 const (

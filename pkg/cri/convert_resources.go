@@ -2,6 +2,7 @@ package cri
 
 import (
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -30,6 +31,11 @@ type Node struct {
 	PageSizes      []string // of huge pages that the node has, as resource names have them: 2Mi, 1Gi
 }
 
+// CFS says how CPU limits are enforced.
+func (n Node) CFS() resources.CFS {
+	return resources.CFS{Quota: n.CPUQuota, Period: time.Duration(n.CPUPeriod) * time.Microsecond}
+}
+
 // Resources are cgroup values in CRI's units; zero is unset.
 type Resources struct {
 	CPUShares, CPUQuota, CPUPeriod, MemoryLimit int64
@@ -46,24 +52,11 @@ func (r *Resources) cri() *runtimeapi.LinuxContainerResources {
 
 // LinuxResources makes the cgroup values of a container.
 func LinuxResources(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, n Node) *runtimeapi.LinuxContainerResources {
-	cpuRequest, ok := c.Resources.Requests[v1.ResourceCPU]
-	cpuLimit := c.Resources.Limits[v1.ResourceCPU]
-	if !ok {
-		cpuRequest = cpuLimit
-	}
-	memory := c.Resources.Limits[v1.ResourceMemory]
+	v := resources.ContainerCgroup(c.Resources, n.CFS())
 	out := &runtimeapi.LinuxContainerResources{
-		CpuShares:          resources.CPUShares(cpuRequest.MilliValue()),
-		MemoryLimitInBytes: memory.Value(),
-		OomScoreAdj:        OOMScoreAdj(p, c, qos, n.MemoryCapacity),
-		HugepageLimits:     hugepages(c.Resources.Limits, n.PageSizes),
-	}
-	if n.CPUQuota {
-		out.CpuPeriod = n.CPUPeriod
-		if out.CpuPeriod == 0 {
-			out.CpuPeriod = 100_000
-		}
-		out.CpuQuota = resources.CPUQuota(cpuLimit.MilliValue(), out.CpuPeriod)
+		CpuShares: v.CPUShares, CpuQuota: v.CPUQuota, CpuPeriod: v.CPUPeriod, MemoryLimitInBytes: v.Memory,
+		OomScoreAdj:    OOMScoreAdj(p, c, qos, n.MemoryCapacity),
+		HugepageLimits: hugepages(c.Resources.Limits, n.PageSizes),
 	}
 	if n.CgroupV2 {
 		out.MemorySwapLimitInBytes = out.MemoryLimitInBytes // memory and swap together: no swap

@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +104,19 @@ func (o *Observer) Observe(ctx context.Context, uid string) ([]pod.Sandbox, []po
 	return sandboxes, containers, nil
 }
 
-// Forget drops what is remembered of a pod, for instance after its containers' resources were changed in place.
+// Refresh drops what is remembered of a pod's running containers, after they were changed in place.
+func (o *Observer) Refresh(uid string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c := o.pods[uid]; c != nil {
+		fresh := *c
+		fresh.containers = maps.Clone(c.containers)
+		maps.DeleteFunc(fresh.containers, func(_ string, e containerEntry) bool { return e.state == runtimeapi.ContainerState_CONTAINER_RUNNING })
+		o.pods[uid] = &fresh
+	}
+}
+
+// Forget drops what is remembered of a pod.
 func (o *Observer) Forget(uid string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -28,7 +28,8 @@ const (
 type Desired struct {
 	Pod    *v1.Pod // merged specification; shared between goroutines and never changed
 	Source Source
-	Stop   *Stop // nil: the pod should run
+	Stop   *Stop   // nil: the pod should run
+	Resize *Reason // why the resources that its source asks for wait, Deferred or Infeasible: Pod has those of before
 }
 
 // Stop orders a pod to end. It is never taken back; a second order can only make the first one stricter (see Stricter).

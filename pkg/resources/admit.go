@@ -146,6 +146,18 @@ func fits(n NodeFacts, running []*v1.Pod, p *v1.Pod) *pod.Verdict {
 	return nil
 }
 
+// Resize decides whether a pod that runs may have other resources, beside those that run with it: nil, or why not now
+// (Deferred) or never here (Infeasible).
+func Resize(n NodeFacts, others []*v1.Pod, p *v1.Pod) *pod.Reason {
+	if v := fits(n, nil, p); v != nil {
+		return &pod.Reason{Reason: v1.PodReasonInfeasible, Message: v.Message}
+	}
+	if v := fits(n, others, p); v != nil {
+		return &pod.Reason{Reason: v1.PodReasonDeferred, Message: v.Message}
+	}
+	return nil
+}
+
 func outOf(name v1.ResourceName, requested, used, capacity int64) *pod.Verdict {
 	return refuse("OutOf"+string(name), "Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
 		name, requested, used, capacity)

@@ -136,3 +136,24 @@ func TestLedger_CountsWhatWasAdmittedUntilItIsReleased(t *testing.T) {
 		t.Errorf("refused after a release: %+v", v)
 	}
 }
+
+func TestResize_WaitsForRoomOrNeverFits(t *testing.T) {
+	for name, tt := range map[string]struct {
+		others []*v1.Pod
+		asks   []string
+		want   string // the reason; "": granted
+	}{
+		"there is room":            {others: []*v1.Pod{with(asking("cpu", "1"))}, asks: []string{"cpu", "1"}},
+		"others have it":           {others: []*v1.Pod{with(asking("cpu", "1"))}, asks: []string{"cpu", "1001m"}, want: v1.PodReasonDeferred},
+		"more than the node's CPU": {asks: []string{"cpu", "2001m"}, want: v1.PodReasonInfeasible},
+		"more than its memory":     {others: []*v1.Pod{with(asking("cpu", "2"))}, asks: []string{"cpu", "1", "memory", "2Gi"}, want: v1.PodReasonInfeasible},
+	} {
+		got := ""
+		if why := Resize(node(), tt.others, with(asking(tt.asks...))); why != nil {
+			got = why.Reason
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -99,6 +100,26 @@ func PodCgroup(p *v1.Pod, quota bool, period time.Duration) CgroupValues {
 		values.Memory = limits.Memory().Value()
 	}
 	return values
+}
+
+// CFS says how CPU limits are enforced.
+type CFS struct {
+	Quota  bool          // they are (cpuCFSQuota)
+	Period time.Duration // zero is DefaultCPUPeriod
+}
+
+// ContainerCgroup derives a container's cgroup values from what it asks for.
+func ContainerCgroup(r v1.ResourceRequirements, cfs CFS) CgroupValues {
+	request, asked := r.Requests[v1.ResourceCPU]
+	if !asked {
+		request = r.Limits[v1.ResourceCPU]
+	}
+	v := CgroupValues{CPUShares: CPUShares(request.MilliValue()), Memory: r.Limits.Memory().Value()}
+	if cfs.Quota {
+		v.CPUPeriod = cmp.Or(cfs.Period, DefaultCPUPeriod).Microseconds()
+		v.CPUQuota = CPUQuota(r.Limits.Cpu().MilliValue(), v.CPUPeriod)
+	}
+	return v
 }
 
 // CPUShares is the cgroup v1 weight of a CPU request in milli-CPU: 1024 for one CPU, between the kernel's 2 and 262144.

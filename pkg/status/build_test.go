@@ -129,6 +129,31 @@ func TestBuild_ReportsARunningPod(t *testing.T) {
 	}
 }
 
+func TestBuild_TellsWhatOfAResizeIsStillToCome(t *testing.T) {
+	p := testPod(v1.Container{Name: "a", Resources: v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse("1")}}})
+	c := running("a")
+	c.Resources = &pod.Resources{CPUShares: 512}
+	in := input(p, c)
+	in.Desired.Resize = &pod.Reason{Reason: v1.PodReasonDeferred, Message: "no room"}
+	in.Failures = pod.Failures{plan.Action{Kind: plan.PodResize}.Key(): {Text: "busy"}}
+	s := status.Build(in, plan.Decision{Resizing: true}, status.HostInfo{})
+	if c := condition(t, s, v1.PodResizePending); c.Reason != v1.PodReasonDeferred || c.Message != "no room" {
+		t.Errorf("pending: %v", c)
+	}
+	if c := condition(t, s, v1.PodResizeInProgress); c.Reason != v1.PodReasonError || c.Message != "busy" {
+		t.Errorf("in progress: %v", c)
+	}
+	if got := s.ContainerStatuses[0]; got.Resources.Requests.Cpu().String() != "500m" || got.AllocatedResources.Cpu().String() != "1" {
+		t.Errorf("has %v of %v", got.Resources.Requests, got.AllocatedResources)
+	}
+	in.Desired.Resize, in.Failures, in.Record.Status = nil, nil, s
+	for _, c := range status.Build(in, plan.Decision{}, status.HostInfo{}).Conditions {
+		if c.Type == v1.PodResizePending || c.Type == v1.PodResizeInProgress {
+			t.Errorf("%s stays when all is done", c.Type)
+		}
+	}
+}
+
 func TestBuild_ReportsWhyContainersWait(t *testing.T) {
 	plain, withInit := testPod(v1.Container{Name: "a"}), testPod(v1.Container{Name: "a"})
 	withInit.Spec.InitContainers = []v1.Container{{Name: "i"}}

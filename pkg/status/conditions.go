@@ -8,12 +8,13 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
 // own are the conditions that a node agent sets; all others are preserved.
 var own = [...]v1.PodConditionType{
 	v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled, v1.DisruptionTarget,
-	v1.AllContainersRestarting,
+	v1.AllContainersRestarting, v1.PodResizePending, v1.PodResizeInProgress,
 }
 
 func (b *build) conditions() {
@@ -29,6 +30,7 @@ func (b *build) conditions() {
 	if c, ok := b.restarting(); ok {
 		b.set(c)
 	}
+	b.resize()
 	for _, from := range [...][]v1.PodCondition{b.in.Desired.Pod.Status.Conditions, b.prior.Conditions} {
 		for _, c := range from {
 			known := slices.ContainsFunc(b.s.Conditions, func(k v1.PodCondition) bool { return k.Type == c.Type })
@@ -37,6 +39,21 @@ func (b *build) conditions() {
 			}
 		}
 	}
+}
+
+// resize tells what of a change of the pod's resources is still to come (KEP-1287).
+func (b *build) resize() {
+	if why := b.in.Desired.Resize; why != nil {
+		b.set(v1.PodCondition{Type: v1.PodResizePending, Status: v1.ConditionTrue, Reason: why.Reason, Message: why.Message})
+	}
+	if !b.d.Resizing {
+		return
+	}
+	c := v1.PodCondition{Type: v1.PodResizeInProgress, Status: v1.ConditionTrue}
+	if f, failed := b.in.Failures[plan.Action{Kind: plan.PodResize}.Key()]; failed {
+		c.Reason, c.Message = v1.PodReasonError, f.Text
+	}
+	b.set(c)
 }
 
 // set adds a condition. Its transition time is that of the report before unless its status flips.

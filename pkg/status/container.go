@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
@@ -259,6 +260,9 @@ func allocate(s *v1.ContainerStatus, c *v1.Container, o *pod.Container) {
 	r := o.Resources
 	if r == nil {
 		return
+	}
+	if q, asked := s.Resources.Requests[v1.ResourceCPU]; asked && r.CPUShares > 0 && resources.CPUShares(q.MilliValue()) != r.CPUShares {
+		s.Resources.Requests[v1.ResourceCPU] = *resource.NewMilliQuantity((r.CPUShares*1000+1023)/1024, resource.DecimalSI)
 	}
 	if _, limited := s.Resources.Limits[v1.ResourceCPU]; limited && r.CPUQuota > 0 && r.CPUPeriod > 0 {
 		milli := (r.CPUQuota*1000 + r.CPUPeriod - 1) / r.CPUPeriod

@@ -10,10 +10,11 @@ import (
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
 
-// A crashPod's life in two halves: it comes up, and it goes away.
+// A crashPod's life in two halves: it comes up, and it goes away. What it never meets another test is for.
 const (
-	comesUp  = "comes up"
-	goesAway = "goes away"
+	comesUp   = "comes up"
+	goesAway  = "goes away"
+	elsewhere = "elsewhere"
 )
 
 // crashTimes says how often a crashPod's life meets each kind of action, at least, and in which half. The plan's list of
@@ -28,7 +29,8 @@ var crashTimes = map[plan.Kind]struct {
 	plan.SandboxCreate:   {comesUp, 1},
 	plan.ContainerStart:  {comesUp, 4},
 	plan.PostStart:       {comesUp, 1},
-	plan.PreStop:         {goesAway, 1}, // of the sidecar
+	plan.PodResize:       {elsewhere, 1}, // in TestJoined_ResizesPodsThatRun: a file's pod is never resized
+	plan.PreStop:         {goesAway, 1},  // of the sidecar
 	plan.ContainerStop:   {goesAway, 3},
 	plan.ContainerRemove: {goesAway, 4},
 	plan.SandboxStop:     {goesAway, 1},

@@ -3,6 +3,7 @@ package act
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,6 +31,11 @@ func (e *Executor) startContainer(ctx context.Context, in plan.Input, a plan.Act
 	}
 	id := a.ID
 	if id == "" {
+		if p.Generation > 1 { // its resources may have changed while nothing ran; if the pod's own cannot change now, the start tells
+			if err := e.cfg.Cgroups.CreatePod(p); err != nil {
+				slog.Debug("cannot set a pod's cgroup anew", "pod", pod.FullName(p), "uid", p.UID, "err", err)
+			}
+		}
 		var err error
 		if id, err = e.createContainer(ctx, in, a, c, role); err != nil {
 			if ctx.Err() == nil {

@@ -102,6 +102,8 @@ func (e *Executor) Do(ctx context.Context, in plan.Input, a plan.Action) (*pod.I
 		return nil, e.startContainer(ctx, in, a)
 	case plan.PostStart:
 		return nil, e.postStart(ctx, in, a)
+	case plan.PodResize:
+		return nil, e.resizePod(ctx, in)
 	case plan.PreStop:
 		return nil, e.preStop(ctx, in, a)
 	case plan.ContainerStop:

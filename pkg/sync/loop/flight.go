@@ -97,6 +97,9 @@ func (l *loop) settle(r result) {
 	delete(m.flights, key)
 	switch r.action.Kind {
 	case plan.CgroupCreate, plan.CgroupRemove, plan.VolumeMount, plan.VolumeUnmount, plan.ImagePull, plan.DirRemove:
+	case plan.PodResize:
+		l.cfg.Observer.Refresh(l.uid)
+		l.stale.Store(true)
 	default:
 		l.stale.Store(true)
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 	"github.com/minikubelet/minikubelet/pkg/status"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
@@ -27,6 +28,8 @@ type Observer interface {
 	Runtime(ctx context.Context, uid types.UID) ([]pod.Sandbox, []pod.Container, error)
 	// Local returns what this node's file systems have of a pod; only Mounts, Cgroup and Dir are set.
 	Local(uid types.UID) (pod.Observed, error)
+	// Refresh has the next look read the pod's containers anew, which were changed in place.
+	Refresh(uid types.UID)
 }
 
 // Actor does one action. An image is returned by ImagePull alone.
@@ -66,6 +69,7 @@ type Config struct {
 	Stops    *Limit // pods being torn down at once
 	// CrashLimit is the longest CrashLoopBackOff; 0: 300 s.
 	CrashLimit time.Duration
+	CFS        resources.CFS                    // how CPU limits are enforced
 	Boundary   func(a plan.Action, edge string) // told of each action's edges, "before" and "after"; nil for none
 }
 
@@ -273,7 +277,7 @@ func (l *loop) look(ctx context.Context) (plan.Input, error) {
 	m.observed.Images = m.images
 	in := plan.Input{
 		Desired: *l.desired.Load(), Observed: m.observed, Record: m.record, Failures: m.failures,
-		Health: l.cfg.Prober.Verdicts(l.uid), Now: time.Now(), CrashLimit: l.cfg.CrashLimit,
+		Health: l.cfg.Prober.Verdicts(l.uid), Now: time.Now(), CrashLimit: l.cfg.CrashLimit, CFS: l.cfg.CFS,
 	}
 	in.Record.Pod, in.Record.Source = in.Desired.Pod, in.Desired.Source
 	for _, f := range m.flights {
@@ -342,7 +346,7 @@ func withoutMemory(actions []plan.Action, stop *pod.Stop) []plan.Action {
 		switch a.Kind {
 		case plan.ContainerStop, plan.PreStop:
 			kept = append(kept, a)
-		case plan.CgroupCreate, plan.VolumeMount, plan.ImagePull, plan.SandboxCreate, plan.ContainerStart, plan.PostStart:
+		case plan.CgroupCreate, plan.VolumeMount, plan.ImagePull, plan.SandboxCreate, plan.ContainerStart, plan.PostStart, plan.PodResize:
 		default:
 			if stop != nil && stop.Remove {
 				kept = append(kept, a)

@@ -123,6 +123,7 @@ func (w *world) Delete(uid types.UID) error {
 	return nil
 }
 
+func (w *world) Refresh(types.UID)             {}
 func (w *world) Sync(plan.Input)               {}
 func (w *world) Verdicts(types.UID) pod.Health { return nil }
 func (w *world) Stop(types.UID)                {}
@@ -179,7 +180,7 @@ func inBubble(t *testing.T, f func(ctx context.Context, w *world, s *Set)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := newWorld()
-		s := NewSet(w.config(), fits)
+		s := NewSet(w.config(), fits, nil)
 		f(ctx, w, s)
 		cancel()
 		s.Wait()
@@ -232,7 +233,7 @@ func TestSet_ARestartOfTheAgentRestartsNothing(t *testing.T) {
 		stop()
 		s.Wait()
 		second, stop := context.WithCancel(ctx)
-		again := NewSet(w.config(), fits)
+		again := NewSet(w.config(), fits, nil)
 		again.Adopt(second, maps.Clone(w.saved))
 		again.Apply(second, nil, func(pod.Source) bool { return false }) // the sources have not spoken yet
 		synctest.Wait()
@@ -395,7 +396,7 @@ func TestSet_ARefusedPodFailsAndStartsNothing(t *testing.T) {
 				return &pod.Verdict{Phase: v1.PodFailed, Reason: "OutOfpods", Message: "full", At: time.Now()}
 			}
 			return nil
-		})
+		}, nil)
 		s.Apply(ctx, desired(testPod("a", "u1"), testPod("b", "u2")), always)
 		synctest.Wait()
 		if r := w.reports["b"]; r.Phase != v1.PodFailed || r.Reason != "OutOfpods" || r.Message != "Pod was rejected: full" {
@@ -418,7 +419,7 @@ func TestSet_ARefusedPodTakesNoRoomFromThoseAfterIt(t *testing.T) {
 				return &pod.Verdict{Phase: v1.PodFailed, Reason: "OutOfcpu", At: time.Now()}
 			}
 			return nil
-		})
+		}, nil)
 		s.Apply(ctx, desired(testPod("large", "u1"), testPod("larger", "u2"), testPod("a", "u3"), testPod("b", "u4")), always)
 		synctest.Wait()
 		if a, b := w.reports["a"].Phase, w.reports["b"].Phase; a != v1.PodRunning || b != v1.PodRunning {

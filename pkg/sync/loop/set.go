@@ -19,6 +19,9 @@ import (
 // Admit decides, once and before a pod has a loop, whether it may run beside those that do: nil means yes.
 type Admit func(running []*v1.Pod, p *v1.Pod) *pod.Verdict
 
+// Resize decides whether a pod may have the resources that it asks for now, beside the others that run: nil means yes.
+type Resize func(others []*v1.Pod, p *v1.Pod) *pod.Reason
+
 // Orphan is a pod that the node has something of and that nobody wants.
 type Orphan struct {
 	UID             types.UID
@@ -28,8 +31,9 @@ type Orphan struct {
 // Set maps pods to their loops. Admission is decided here, serially. A pod whose namespace and name another one still
 // has waits until that one is gone.
 type Set struct {
-	cfg   *Config
-	admit Admit
+	cfg    *Config
+	admit  Admit
+	resize Resize
 
 	mu       sync.Mutex
 	entries  map[types.UID]*entry
@@ -46,9 +50,9 @@ type entry struct {
 }
 
 // NewSet makes an empty set; Adopt and Apply fill it.
-func NewSet(cfg *Config, admit Admit) *Set {
+func NewSet(cfg *Config, admit Admit, resize Resize) *Set {
 	return &Set{
-		cfg: cfg, admit: admit, entries: map[types.UID]*entry{}, desired: map[types.UID]pod.Desired{}, finished: map[types.UID]bool{},
+		cfg: cfg, admit: admit, resize: resize, entries: map[types.UID]*entry{}, desired: map[types.UID]pod.Desired{}, finished: map[types.UID]bool{},
 	}
 }
 
@@ -90,7 +94,7 @@ func (s *Set) fill(ctx context.Context, now time.Time) {
 	for _, d := range inOrder(s.desired) {
 		uid := d.Pod.UID
 		if e := s.entries[uid]; e != nil {
-			e.update(d, now)
+			e.update(s.allocate(e, d), now)
 			continue
 		}
 		if _, taken := names[pod.FullName(d.Pod)]; taken || s.finished[uid] {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
 // Kind names what an action does.
@@ -17,6 +18,7 @@ const (
 	SandboxCreate   Kind = "sandbox-create"
 	ContainerStart  Kind = "container-start" // create and start; with an ID, start what was created
 	PostStart       Kind = "post-start"
+	PodResize       Kind = "pod-resize"     // the cgroup values of the pod, and of its containers that run
 	PreStop         Kind = "pre-stop"       // the hook of a sidecar, whose turn to stop comes later
 	ContainerStop   Kind = "container-stop" // preStop hook, then SIGTERM, then SIGKILL at the deadline
 	ContainerRemove Kind = "container-remove"
@@ -64,6 +66,7 @@ type Input struct {
 	Now      time.Time
 
 	CrashLimit time.Duration // the longest CrashLoopBackOff; 0: 300 s
+	CFS        resources.CFS // how CPU limits are enforced
 }
 
 // Decision is what to do now and when to look again.
@@ -74,6 +77,7 @@ type Decision struct {
 	Waiting  map[string]pod.Reason // by container name; "" is the pod as a whole
 	Record   pod.Record            // the record as it must be on disk before Actions run
 	Sync     bool                  // Record holds something that a power cut must not lose
+	Resizing bool                  // what runs does not have yet the resources that the specification gives it
 	Starting bool                  // the pod is being brought up: actions of kind SandboxCreate or ContainerStart are due or in flight
 	Done     bool                  // nothing of the pod is left and nothing will be
 }

@@ -227,6 +227,8 @@ func Canceled(inFlight []Action, in Input) []Action {
 		case ImagePull:
 			c, _ := pod.SpecOf(in.Desired.Pod, a.Name)
 			pointless = ends || c == nil || c.Image != a.Image
+		case PodResize:
+			pointless = ends
 		case PostStart:
 			pointless = ends || resetting(in, a)
 		case SandboxCreate, VolumeMount:

@@ -98,6 +98,7 @@ func (p *pass) check(v *view) {
 	name, health, grace := v.spec.Name, p.in.Health[v.c.ID], pod.GracePeriod(p.spec)
 	never := v.role != pod.Sidecar && p.policy(v) == v1.ContainerRestartPolicyNever
 	reason, again := "", !never
+	_, resize := p.resized(v)
 	switch {
 	case v.c.State == pod.ContainerUnknown:
 		reason, again = "Container is in unknown state, try killing it before restart", false
@@ -105,6 +106,8 @@ func (p *pass) check(v *view) {
 		return
 	case stale(v):
 		reason, again = "Container "+name+" definition changed", true
+	case resize:
+		reason, again = "Container "+name+" resize requires restart", true
 	case p.rec.Hooks[v.c.ID].PostStart == pod.HookFailed:
 		reason, again = "FailedPostStartHook", false
 	case health.Startup == pod.Failed:

@@ -26,6 +26,7 @@ func (p *pass) run() {
 		p.mains(ready)
 	}
 	p.ephemeral(ready)
+	p.resize()
 	for i := range p.views {
 		if v := &p.views[i]; v.state != running && (v.state != exited || p.wants(v)) {
 			p.wait(v.spec.Name, p.pending(), "")

@@ -1,0 +1,75 @@
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
+	"github.com/minikubelet/minikubelet/pkg/sync/plan"
+)
+
+// resizePod sets the values of the pod's cgroup and of its running containers. No container may have more than its pod: the
+// pod's are set before, for what grows, and again afterwards, for what shrinks.
+func (e *Executor) resizePod(ctx context.Context, in plan.Input) error {
+	p := in.Desired.Pod
+	if _, again := in.Failures[plan.Action{Kind: plan.PodResize}.Key()]; !again {
+		e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeStarted", "Pod resize started")
+	}
+	before := e.cfg.Cgroups.CreatePod(p)
+	errs := e.resizeContainers(ctx, in)
+	if err := errors.Join(errs...); err != nil {
+		err = errors.Join(err, before)
+		e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
+		return err
+	}
+	if err := e.cfg.Cgroups.CreatePod(p); err != nil {
+		e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
+		return err
+	}
+	e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeCompleted", "Pod resize completed")
+	return nil
+}
+
+func (e *Executor) resizeContainers(ctx context.Context, in plan.Input) (errs []error) {
+	usage, err := e.cfg.Runtime.ListContainerStats(ctx, string(in.Desired.Pod.UID))
+	if err != nil {
+		return []error{err}
+	}
+	for role, c := range pod.Spec(in.Desired.Pod) {
+		o := in.Observed.Container(c.Name)
+		if o == nil || o.State != pod.ContainerRunning {
+			continue
+		}
+		if differs, restart := plan.Resized(role, c, o.Resources, e.cfg.Limits.CFS()); !differs || restart {
+			continue
+		}
+		r := cri.LinuxResources(in.Desired.Pod, c, resources.QOSClass(in.Desired.Pod), e.cfg.Limits)
+		if used := usedMemory(usage, o.ID); r.MemoryLimitInBytes > 0 && used > r.MemoryLimitInBytes {
+			errs = append(errs, fmt.Errorf("container %s uses %d bytes of memory, more than its new limit of %d: the limit is set when it uses less",
+				c.Name, used, r.MemoryLimitInBytes))
+			continue
+		}
+		// Nothing else of a container changes while it runs.
+		errs = append(errs, e.cfg.Runtime.UpdateContainerResources(ctx, o.ID, &runtimeapi.LinuxContainerResources{
+			CpuShares: r.CpuShares, CpuQuota: r.CpuQuota, CpuPeriod: r.CpuPeriod,
+			MemoryLimitInBytes: r.MemoryLimitInBytes, MemorySwapLimitInBytes: r.MemorySwapLimitInBytes,
+		}))
+	}
+	return errs
+}
+
+// usedMemory is a container's working set in bytes, as far as the runtime tells it.
+func usedMemory(stats []*runtimeapi.ContainerStats, id string) int64 {
+	for _, s := range stats {
+		if s.GetAttributes().GetId() == id {
+			return int64(s.GetMemory().GetWorkingSetBytes().GetValue())
+		}
+	}
+	return 0
+}
