@@ -18,9 +18,8 @@ import (
 
 const imageRepo = "registry.k8s.io/e2e-test-images/"
 
-// archive packs the images that the suite names and that can be made here, under exactly those names. What they share they
-// share as one layer.
-func archive(t *testbed.Program, e *testbed.Env) string {
+// made are the images that the suite names and that can be made here, under exactly those names.
+func made(t *testbed.Program) []ociarchive.Image {
 	list, err := testbed.Run(context.Background(), "", testbed.Tool(t, "e2e.test"), "--list-images")
 	if err != nil {
 		t.Fatalf("cannot ask the suite for its images: %v", err)
@@ -34,11 +33,23 @@ func archive(t *testbed.Program, e *testbed.Env) string {
 			all = append(all, im)
 		}
 	}
-	file := e.Path("conformance.tar")
-	if err := ociarchive.WriteFile(file, all...); err != nil {
+	return all
+}
+
+// provide gives a containerd the images. Those that specs pull in any case are in the registry too that it takes for
+// upstream's.
+func provide(t *testbed.Program, e *testbed.Env, images []ociarchive.Image, registry *testbed.Registry, cd *testbed.Containerd) {
+	file := e.Path("conformance.tar") // what they share they share as one layer
+	if err := ociarchive.WriteFile(file, images...); err != nil {
 		t.Fatalf("cannot make the suite's images: %v", err)
 	}
-	return file
+	cd.ImportArchive(file)
+	for _, im := range images {
+		name, tag, _ := strings.Cut(strings.TrimPrefix(im.Ref, "registry.k8s.io/"), ":")
+		if path.Base(name) == "kitten" || path.Base(name) == "agnhost" {
+			registry.Push(im, name, tag)
+		}
+	}
 }
 
 // images are the contents, by name without the tag.
@@ -56,23 +67,26 @@ func images(t *testbed.Program) map[string]ociarchive.Image {
 	nnp := fromDisk(t, testbed.Tool(t, "nonewprivs"), "/usr/local/bin/nnp")
 	nnp.Mode |= fs.ModeSetuid
 	nonewprivs.Files, nonewprivs.Config.Cmd = append(slices.Clone(box.Files), nnp), []string{"nnp"}
+	kitten := ociarchive.Image{Files: []ociarchive.File{ // a volume, of which a spec reads these
+		{Path: "/data.json", Content: []byte(`{"image": "kitten.jpg"}`)}, {Path: "/etc/os-release", Content: []byte("NAME=\"Alpine Linux\"\n")},
+	}}
 	return map[string]ociarchive.Image{
 		"registry.k8s.io/pause":         pause,
 		imageRepo + "agnhost":           agnhost,
 		imageRepo + "busybox":           box,
 		imageRepo + "glibc-dns-testing": debian,
 		imageRepo + "ipc-utils":         debian,
+		imageRepo + "kitten":            kitten,
 		imageRepo + "nginx":             nginx,
 		imageRepo + "nonewprivs":        nonewprivs,
 		imageRepo + "nonroot":           nonroot,
 	}
 }
 
-// withBash is busybox with bash as its shell: specs set environment variables with names that only a shell like that of
-// upstream's image hands on.
+// withBash is busybox with bash as the sh of its path: specs that call it set environment variables with names that
+// Debian's busybox, unlike upstream's, does not hand on. Those that call /bin/sh read its messages, which are busybox's.
 func withBash(t *testbed.Program, box ociarchive.Image) ociarchive.Image {
-	box.Files = slices.DeleteFunc(slices.Clone(box.Files), func(f ociarchive.File) bool { return f.Path == "/bin/sh" })
-	box.Files = append(box.Files, fromDisk(t, "/bin/bash-static", "/bin/bash"), ociarchive.File{Path: "/bin/sh", Link: "bash"})
+	box.Files = append(slices.Clone(box.Files), fromDisk(t, "/bin/bash-static", "/usr/local/bin/sh"))
 	return box
 }
 
@@ -102,6 +116,9 @@ func debianFiles(t *testbed.Program, box ociarchive.Image) []ociarchive.File {
 			files = append(files, f)
 		}
 	}
+	for _, name := range []string{"localhost.crt", "localhost.key"} {
+		files = append(files, fromDisk(t, filepath.Join(testbed.ToolsDir(), "agnhost", name), "/"+name))
+	}
 	return append(files, fromDisk(t, testbed.Tool(t, "agnhost"), "/agnhost"),
 		ociarchive.File{Path: "/agnhost-2", Link: "agnhost"}, ociarchive.File{Path: "/uploads", Mode: fs.ModeDir | 0o755})
 }
@@ -126,7 +143,7 @@ func registryFiles(t *testbed.Program, pause ociarchive.Image) []ociarchive.File
 func fromDisk(t *testbed.Program, src, dst string) ociarchive.File {
 	f, err := ociarchive.FromDisk(src, dst)
 	if err != nil {
-		t.Fatalf("%v; run sudo hack/build-tools debian", err)
+		t.Fatalf("%v; run sudo hack/build-tools debian agnhost", err)
 	}
 	return f
 }

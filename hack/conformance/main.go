@@ -54,9 +54,10 @@ func suite(t *testbed.Program, o options) []spec {
 		}
 	}()
 	cp := e.ControlPlane()
-	cd := e.Containerd(testbed.ContainerdConfig{})
+	registry := e.Registry(testbed.RegistryConfig{})
+	cd := e.Containerd(testbed.ContainerdConfig{Mirror: registry})
 	t.Logf("making the suite's images")
-	cd.ImportArchive(archive(t, e))
+	provide(t, e, made(t), registry, cd)
 	a := e.Agent(testbed.AgentConfig{Containerd: cd, ControlPlane: cp})
 	if _, err := cp.Kubectl("wait", "--for=condition=Ready", "--timeout=60s", "node/"+a.NodeName); err != nil {
 		t.Fatalf("the node does not become ready: %v", err)

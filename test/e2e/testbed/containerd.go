@@ -22,12 +22,13 @@ import (
 
 // ContainerdConfig says which containerd to run. The zero value is containerd 2.4 with runc 1.5 and the Env's bridge network.
 type ContainerdConfig struct {
-	Version   string // "2.4" (default, with runc 1.5 and CNI plugins 1.9), or "1.6": Debian's, with its runc 1.1 and CNI plugins 1.1
-	Crun      bool   // add Debian's crun as runtime handler "crun"; it runs neither under 2.4 nor on a hybrid of cgroup v1 and v2
-	Runc      string // another runc than the version's own: a program that wraps it
-	NoNetwork bool   // write no CNI configuration: the agent provides a network, or the node has none
-	NoImages  bool   // import no images
-	Name      string // of its directory and log; default "containerd"
+	Version   string    // "2.4" (default, with runc 1.5 and CNI plugins 1.9), or "1.6": Debian's, with its runc 1.1 and CNI plugins 1.1
+	Crun      bool      // add Debian's crun as runtime handler "crun"; it runs neither under 2.4 nor on a hybrid of cgroup v1 and v2
+	Runc      string    // another runc than the version's own: a program that wraps it
+	NoNetwork bool      // write no CNI configuration: the agent provides a network, or the node has none
+	NoImages  bool      // import no images
+	Name      string    // of its directory and log; default "containerd"
+	Mirror    *Registry // with 2.4: where it pulls from what images name registry.k8s.io
 }
 
 // Containerd is a private containerd: its root, state, sockets and CNI directories are its own.
@@ -69,7 +70,10 @@ func (e *Env) Containerd(c ContainerdConfig) *Containerd {
 	if !c.NoNetwork {
 		e.WriteFile(d.Conflist(e.Bridge()), c.Name, "cni", "net.d", "10-testbed.conflist")
 	}
-	d.config = e.WriteFile(d.render(runc, c.Crun), c.Name, "config.toml")
+	if c.Mirror != nil {
+		e.WriteFile(fmt.Sprintf("[host.\"http://%s\"]\n", c.Mirror.Host), c.Name, "certs.d", "registry.k8s.io", "hosts.toml")
+	}
+	d.config = e.WriteFile(d.render(runc, c), c.Name, "config.toml")
 	d.Start()
 	if !c.NoImages {
 		d.Import()
@@ -219,19 +223,19 @@ func (d *Containerd) Ctr(args ...string) (string, error) {
 	return runOut(d.ctr, append([]string{"--address", d.Socket, "--namespace", "k8s.io"}, args...)...)
 }
 
-func (d *Containerd) render(runc string, crun bool) string {
+func (d *Containerd) render(runc string, c ContainerdConfig) string {
 	d.e.t.Helper()
 	source := config24
 	if d.Version == "1.6" {
 		source = config16
 	}
 	runtimes := map[string]string{"runc": runc}
-	if crun {
+	if c.Crun {
 		runtimes["crun"] = debian(d.e.t, "/usr/bin/crun")
 	}
 	var b bytes.Buffer
 	err := template.Must(template.New("").Funcs(template.FuncMap{"quote": strconv.Quote}).Parse(source)).Execute(&b, map[string]any{
-		"D": d, "Pause": PauseImage, "Runtimes": runtimes, "Dir": filepath.Dir(d.Socket),
+		"D": d, "Pause": PauseImage, "Runtimes": runtimes, "Dir": filepath.Dir(d.Socket), "Mirror": c.Mirror != nil,
 	})
 	if err != nil {
 		d.e.t.Fatalf("cannot write containerd's configuration: %v", err)

@@ -24,6 +24,10 @@ disabled_plugins = [
   path = {{quote (print .Dir "/opt")}}
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = {{quote .Pause}}
+{{- if .Mirror}}
+[plugins.'io.containerd.cri.v1.images'.registry]
+  config_path = {{quote (print .Dir "/certs.d")}}
+{{- end}}
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
