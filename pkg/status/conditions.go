@@ -17,6 +17,9 @@ var own = [...]v1.PodConditionType{
 	v1.AllContainersRestarting, v1.PodResizePending, v1.PodResizeInProgress,
 }
 
+// Own reports whether conditions of a type are set by the node agent; the others are of whoever sets them.
+func Own(t v1.PodConditionType) bool { return slices.Contains(own[:], t) }
+
 func (b *build) conditions() {
 	containers := b.containersReady()
 	b.set(v1.PodCondition{Type: v1.PodReadyToStartContainers, Status: is(b.networked())})
@@ -34,7 +37,7 @@ func (b *build) conditions() {
 	for _, from := range [...][]v1.PodCondition{b.in.Desired.Pod.Status.Conditions, b.prior.Conditions} {
 		for _, c := range from {
 			known := slices.ContainsFunc(b.s.Conditions, func(k v1.PodCondition) bool { return k.Type == c.Type })
-			if !known && (!slices.Contains(own[:], c.Type) || c.Type == v1.DisruptionTarget) {
+			if !known && (!Own(c.Type) || c.Type == v1.DisruptionTarget) {
 				b.s.Conditions = append(b.s.Conditions, c)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/status"
 )
 
 // removable are the conditions that a node agent takes away again; all others stay once they are there.
@@ -22,6 +24,8 @@ func Merge(base, built v1.PodStatus) v1.PodStatus {
 		switch {
 		case i < 0 && !slices.Contains(removable, c.Type):
 			s.Conditions = append(s.Conditions, c)
+		case i >= 0 && !status.Own(c.Type): // what was built may rest on an older one
+			s.Conditions[i] = c
 		case i >= 0 && s.Conditions[i].Status == c.Status && !c.LastTransitionTime.IsZero():
 			s.Conditions[i].LastTransitionTime = c.LastTransitionTime
 		}

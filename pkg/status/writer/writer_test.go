@@ -390,16 +390,21 @@ func TestMerge_KeepsWhatOthersOwn(t *testing.T) {
 			{Type: v1.PodReady, Status: v1.ConditionFalse, LastTransitionTime: early},
 			{Type: v1.PodResizePending, Status: v1.ConditionTrue},
 			{Type: "example.com/gate", Status: v1.ConditionTrue},
+			{Type: "example.com/other", Status: v1.ConditionFalse, Message: "it was True when the status was built"},
 		},
 	}
 	got := writer.Merge(base, v1.PodStatus{
 		Phase: v1.PodRunning, StartTime: &late,
-		Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionFalse, Reason: "r", LastTransitionTime: late}},
+		Conditions: []v1.PodCondition{
+			{Type: v1.PodReady, Status: v1.ConditionFalse, Reason: "r", LastTransitionTime: late},
+			{Type: "example.com/other", Status: v1.ConditionTrue},
+		},
 	})
 	want := v1.PodStatus{
 		Phase: v1.PodFailed, QOSClass: v1.PodQOSBurstable, StartTime: &early, NominatedNodeName: "n2",
 		Conditions: []v1.PodCondition{
 			{Type: v1.PodReady, Status: v1.ConditionFalse, Reason: "r", LastTransitionTime: early},
+			{Type: "example.com/other", Status: v1.ConditionFalse, Message: "it was True when the status was built"},
 			{Type: v1.PodScheduled, Status: v1.ConditionTrue, LastTransitionTime: early},
 			{Type: "example.com/gate", Status: v1.ConditionTrue},
 		},
