@@ -119,7 +119,7 @@ func debianFiles(t *testbed.Program, box ociarchive.Image) []ociarchive.File {
 	for _, name := range []string{"localhost.crt", "localhost.key"} {
 		files = append(files, fromDisk(t, filepath.Join(testbed.ToolsDir(), "agnhost", name), "/"+name))
 	}
-	return append(files, fromDisk(t, testbed.Tool(t, "agnhost"), "/agnhost"),
+	return append(files, fromDisk(t, testbed.Tool(t, "agnhost"), "/agnhost"), fromDisk(t, testbed.Tool(t, "coredns"), "/coredns"),
 		ociarchive.File{Path: "/agnhost-2", Link: "agnhost"}, ociarchive.File{Path: "/uploads", Mode: fs.ModeDir | 0o755})
 }
 
