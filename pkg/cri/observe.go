@@ -208,7 +208,10 @@ func (o *Observer) container(ctx context.Context, c *runtimeapi.Container) (cont
 	if s.StopSignal != runtimeapi.Signal_RUNTIME_DEFAULT {
 		v.StopSignal = strings.NewReplacer("PLUS", "+", "MINUS", "-").Replace(s.StopSignal.String())
 	}
-	if s.State == runtimeapi.ContainerState_CONTAINER_EXITED {
+	switch {
+	case cutOff(s):
+		v.State, v.CutOff = pod.ContainerCreated, true
+	case s.State == runtimeapi.ContainerState_CONTAINER_EXITED:
 		v.FinishedAt = timeOf(s.FinishedAt)
 		v.ExitCode = s.ExitCode
 		v.Reason = exitReason(s)

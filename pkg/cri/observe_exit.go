@@ -21,6 +21,13 @@ const (
 
 const reasonOOMKilled = "OOMKilled"
 
+// cutOff reports whether the start of a container was given up because its caller went away, before there was a process of
+// it: containerd cancels the creation of the task then, and calls that an exit. It ran no more than one that was only created.
+func cutOff(s *runtimeapi.ContainerStatus) bool {
+	return s.State == runtimeapi.ContainerState_CONTAINER_EXITED && s.Reason == "StartError" && s.StartedAt == 0 &&
+		strings.Contains(s.Message, "failed to create containerd task") && strings.Contains(s.Message, "context canceled")
+}
+
 // exitReason names why a container ended, in the words of a pod's status. The runtime itself knows OOMKilled and
 // StartError; Unknown is its word for an exit that it did not see.
 func exitReason(s *runtimeapi.ContainerStatus) string {

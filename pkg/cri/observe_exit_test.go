@@ -3,6 +3,8 @@ package cri
 import (
 	"testing"
 
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
@@ -32,6 +34,30 @@ func TestObserver_ExplainsExitsByTheOOMKillsOfThePod(t *testing.T) {
 		o.outOfMemory("u", &c, &accounted)
 		if c.Reason != step.want || accounted != step.counted {
 			t.Errorf("%s: reason %q, %d accounted for, want %q, %d", step.name, c.Reason, accounted, step.want, step.counted)
+		}
+	}
+}
+
+// What was never executed because the agent died is no run that failed.
+func TestCutOff_IsAStartThatNobodyWaitedFor(t *testing.T) {
+	const creating, starting = "failed to create containerd task: failed to create shim task: ", "failed to start containerd task \"a\": "
+	for _, tt := range []struct {
+		name    string
+		message string
+		started int64
+		state   runtimeapi.ContainerState
+		want    bool
+	}{
+		{"given up before there was a process", creating + "context canceled", 0, runtimeapi.ContainerState_CONTAINER_EXITED, true},
+		{"the same, of containerd 1.6", creating + "context canceled: unknown", 0, runtimeapi.ContainerState_CONTAINER_EXITED, true},
+		{"there may have been a process", starting + "context canceled", 0, runtimeapi.ContainerState_CONTAINER_EXITED, false},
+		{"it cannot be executed", creating + "no such file or directory", 0, runtimeapi.ContainerState_CONTAINER_EXITED, false},
+		{"it ran", creating + "context canceled", 1, runtimeapi.ContainerState_CONTAINER_EXITED, false},
+		{"it is not over", creating + "context canceled", 0, runtimeapi.ContainerState_CONTAINER_CREATED, false},
+	} {
+		s := &runtimeapi.ContainerStatus{State: tt.state, Reason: "StartError", Message: tt.message, StartedAt: tt.started}
+		if got := cutOff(s); got != tt.want {
+			t.Errorf("%s: cutOff() = %v", tt.name, got)
 		}
 	}
 }

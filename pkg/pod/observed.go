@@ -51,6 +51,7 @@ type Container struct {
 	User       *User
 	Resources  *Resources // nil: the runtime did not say
 	StopSignal string     // as a specification names it, SIGRTMIN+3; "": the runtime did not say
+	CutOff     bool       // Created, and can no longer be started: who asked for its start went away meanwhile
 }
 
 // User is the identity of a container's first process.

@@ -364,6 +364,9 @@ func (a *agent) fail(x plan.Action, class string) {
 	a.failures[x.Key()] = pod.Failure{Count: f.Count + 1, Last: a.w.now, Class: class, Text: "injected"}
 }
 
+// cut is how a start ends that the runtime gives up because the agent died.
+const cut = 3
+
 // apply gives an action its effect: none of it (0), what a failure half-way leaves (1), all of it (2). It returns the
 // class that such a failure has.
 func (w *world) apply(x plan.Action, how int) (class string) {
@@ -404,11 +407,17 @@ func (w *world) applyStart(x plan.Action, how int) (class string) {
 	if c == nil || c.State != pod.ContainerCreated {
 		return pod.RunContainerError
 	}
+	if c.CutOff {
+		w.fault("%s is to be started, and its start was cut off before", c.Name)
+		return pod.RunContainerError
+	}
 	if b := w.box(c.SandboxID); b == nil || !b.Ready {
 		return pod.RunContainerError
 	}
 	if how == 2 {
 		w.startContainer(c)
+	} else if c.CutOff = how == cut || !w.script && w.chance(30); c.CutOff {
+		w.trace("cut off %s", c.Name)
 	} else if !w.script && w.chance(50) {
 		w.checkWait(c.Name) // it could not be executed
 		w.ended(c.Name, false)

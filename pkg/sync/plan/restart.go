@@ -87,9 +87,10 @@ func (p *pass) begin(v *view) {
 	v.begun = true
 }
 
-// stale reports whether the newest container was made from another specification. One whose maker left no hash is not.
+// stale reports whether the newest container was made from another specification, or can no longer be started. One whose
+// maker left no hash is not made from another.
 func stale(v *view) bool {
-	return v.c != nil && v.c.Hash != "" && v.c.Hash != pod.ContainerHash(v.spec)
+	return v.c != nil && v.c.CutOff || v.c != nil && v.c.Hash != "" && v.c.Hash != pod.ContainerHash(v.spec)
 }
 
 // check stops a running container that cannot stay: it is unknown to its runtime, its specification has changed, its
