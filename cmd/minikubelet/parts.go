@@ -37,7 +37,7 @@ func (a *agent) parts() []func(context.Context) error {
 		quiet(a.rotator.Run), quiet(a.collector.Run),
 	}
 	if a.api.objects != nil {
-		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.followPodCIDRs))
+		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.followCluster))
 	}
 	for _, r := range []*certs.Rotation{a.api.rotation, a.api.serving} {
 		if r != nil {

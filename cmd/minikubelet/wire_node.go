@@ -12,11 +12,13 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/cni"
 	"github.com/minikubelet/minikubelet/pkg/cni/plugin"
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/node"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // wireNetwork prepares to be the node's CNI plugin; parts serves it and installs it.
@@ -58,9 +60,11 @@ func (a *agent) serveNetwork(ctx context.Context) error {
 	return a.network.node.Serve(ctx, a.network.settings.Socket)
 }
 
-// followPodCIDRs tells the runtime the Node's pod CIDRs, for one that templates its own CNI configuration, and numbers the
-// agent's own bridge network by them, where the configuration does not say otherwise.
-func (a *agent) followPodCIDRs(ctx context.Context) {
+// followCluster tells the runtime the Node's pod CIDRs, for one that templates its own CNI configuration. Where the
+// configuration does not say otherwise, the agent's own bridge network is numbered by them, and left when the cluster's
+// network has come.
+func (a *agent) followCluster(ctx context.Context) {
+	const look = 10 * time.Second // for files that nothing tells of
 	told, numbered := "", ""
 	for {
 		next := a.changes.next()
@@ -73,10 +77,34 @@ func (a *agent) followPodCIDRs(ctx context.Context) {
 				numbered = now
 			}
 		}
+		a.yieldBridge(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-next:
+		case <-time.After(look):
+		}
+	}
+}
+
+// yieldBridge moves the pods that were started before the cluster's network was there: where they are nobody on another
+// node reaches them. They get another sandbox, but for those that would not be restarted.
+func (a *agent) yieldBridge(ctx context.Context) {
+	if a.cfg.Network.Provider != string(plugin.Auto) {
+		return
+	}
+	on, err := plugin.Yield(a.network.settings, plugin.Bridge{})
+	if err != nil {
+		slog.Warn("cannot leave the agent's own bridge network for the cluster's", "err", err)
+	}
+	for _, at := range on {
+		p := a.set.Pod(types.UID(at.Pod.UID))
+		if p == nil || p.Spec.RestartPolicy == v1.RestartPolicyNever {
+			continue
+		}
+		slog.Info("the pod gets a sandbox on the cluster's network, which has come", "pod", pod.FullName(p), "uid", p.UID)
+		if err := a.runtime.StopPodSandbox(ctx, at.ContainerID); err != nil {
+			slog.Warn("cannot move a pod to the cluster's network", "pod", pod.FullName(p), "err", err)
 		}
 	}
 }

@@ -83,7 +83,8 @@ func prepareKubeadm(t *testing.T, e *testbed.Env, name string, last int, images 
 	n.Install(testbed.Tool(t, "kubeadm"), "/usr/bin/kubeadm", 0o755)
 	n.Write("/usr/lib/systemd/system/kubelet.service", kubeadmUnit, 0o644)
 	n.Write("/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", kubeadmDropIn, 0o644)
-	n.Write("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip="+n.IP+" --node-labels=example.com/machine="+name+"\n", 0o644)
+	n.Write("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip="+n.IP+" --node-labels=example.com/machine="+name+" --config-dir=/etc/kubernetes/kubelet.d\n", 0o644)
+	n.Write("/etc/kubernetes/kubelet.d/10-own.conf", "apiVersion: minikubelet.dev/v1alpha1\nkind: MinikubeletConfiguration\nautonomy: static-only\n", 0o644)
 	n.Write("/etc/hosts", "127.0.0.1 localhost\n"+n.IP+" "+name+"\n", 0o644)
 	n.Must("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
 	n.Write("/etc/containerd/config.toml", n.Must("cat", "/etc/containerd/config.toml")+systemdCgroups, 0o644)
@@ -133,6 +134,9 @@ func TestKubeadm_InitsAndJoinsWithTheAgentAsKubelet(t *testing.T) {
 
 	t.Log("pods of both machines reach each other")
 	c.podsAnswer(cidrs)
+
+	t.Log("a network that is applied later takes over")
+	c.networkComes(cidrs[1])
 
 	t.Log("kubeadm reset, and the second machine joins again")
 	c.kubectl("drain", "worker", "--force", "--grace-period=1")
@@ -241,6 +245,26 @@ func (c *kubeadmCluster) podsAnswer(cidrs []string) {
 	}
 }
 
+// networkComes does on the second machine what the DaemonSet of a network does: it puts down a configuration, for the
+// same addresses. The pod that runs there already moves to it.
+func (c *kubeadmCluster) networkComes(cidr string) {
+	c.t.Helper()
+	c.second.Write("/etc/cni/net.d/10-cluster.conflist", fmt.Sprintf(`{"cniVersion": "0.4.0", "name": "cluster", "plugins": [
+  {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}`, cidr), 0o644)
+	testbed.Eventually(c.t, 60*time.Second, "the pod answers on the new network", func() error {
+		if left, err := c.second.Run("test", "!", "-e", "/sys/class/net/minikubelet0"); err != nil {
+			return fmt.Errorf("the agent's bridge is still there: %s %w", left, err)
+		}
+		ip, err := c.Kubectl("get", "pod", "server", "-o", `jsonpath={.status.podIP}`)
+		if err == nil {
+			_, err = c.Kubectl("exec", "client", "--", "/web", "get", "http://"+ip+":8080/")
+		}
+		return err
+	})
+}
+
 const kubeadmPod = `---
 apiVersion: v1
 kind: Pod
@@ -256,10 +280,12 @@ spec:
 func (c *kubeadmCluster) nothingLeft() {
 	c.t.Helper()
 	n := c.second
+	n.Must("rm", "/etc/cni/net.d/10-cluster.conflist") // as kubeadm reset asks for
+	n.Must("ip", "link", "delete", "cni0")
 	n.run("kubelet", "uninstall", "--purge")
 	for what, cmd := range map[string]string{
 		"kubelet":      "systemctl is-active kubelet | grep -v inactive",
-		"files":        "find /var/lib/kubelet /etc/kubernetes /etc/cni/net.d /run/minikubelet -type f",
+		"files":        "find /var/lib/kubelet /etc/kubernetes/*.conf /etc/kubernetes/pki /etc/kubernetes/manifests /etc/cni/net.d /run/minikubelet -type f",
 		"mounts":       "grep /var/lib/kubelet/ /proc/mounts",
 		"containers":   "ctr --namespace=k8s.io containers list --quiet",
 		"namespaces":   "ls /run/netns",

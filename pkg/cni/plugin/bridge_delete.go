@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,23 @@ func Renumber(s cni.Settings, b Bridge) (bool, error) {
 		return false, nil
 	}
 	return true, writeBridge(s.Dir, b)
+}
+
+// Yield gives up the agent's own bridge network where the configuration directory has another by now. It returns the
+// attachments that hold it up; the bridge, whose subnet may be the other's, goes once there are none.
+func Yield(s cni.Settings, b Bridge) ([]cni.Attachment, error) {
+	if _, err := os.Stat(filepath.Join(s.Dir, cni.OwnNetworkFile)); err != nil || !cni.HasNetwork(s.ConfDir) {
+		return nil, nil
+	}
+	all, err := cni.New(cni.Config{Dir: s.Dir}).List()
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(a cni.Attachment) bool { return a.Network != bridgeNetwork })
+	if len(all) > 0 {
+		return all, nil
+	}
+	return nil, removeBridge(s.Dir, b)
 }
 
 // removeBridge takes the agent's own bridge network away, unless pods are still on it.

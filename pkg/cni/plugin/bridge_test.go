@@ -83,6 +83,33 @@ func TestRenumber_WaitsForPods(t *testing.T) {
 	expect("done", true, "10.244.1.0/24")
 }
 
+// A network that a cluster brings later may have the same addresses: the bridge goes, once the pods on it were moved.
+func TestYield_LeavesTheBridgeForAnotherNetwork(t *testing.T) {
+	dir := t.TempDir()
+	s := cni.Settings{Dir: filepath.Join(dir, "own"), ConfDir: filepath.Join(dir, "net.d")}
+	b := Bridge{Device: "mktestnone0", Subnet: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}}
+	expect := func(what string, on int, there bool) {
+		t.Helper()
+		got, err := Yield(s, b)
+		if _, statErr := os.Stat(filepath.Join(s.Dir, cni.OwnNetworkFile)); len(got) != on || err != nil || (statErr == nil) != there {
+			t.Errorf("%s: Yield() = %v, %v; the bridge: %v", what, got, err, statErr)
+		}
+	}
+	expect("not in use", 0, false)
+	if err := writeBridge(s.Dir, b); err != nil {
+		t.Fatal(err)
+	}
+	attachment := filepath.Join(s.Dir, "attachments", "c:eth0.json")
+	write(t, attachment, `{"containerID":"c","ifname":"eth0","network":"`+bridgeNetwork+`","config":`+network+`}`)
+	expect("there is no other network", 0, true)
+	write(t, filepath.Join(s.ConfDir, "10-net.conflist"), network)
+	expect("a pod is attached", 1, true)
+	if err := os.Remove(attachment); err != nil {
+		t.Fatal(err)
+	}
+	expect("the pod has moved", 0, false)
+}
+
 func TestFreeSubnet_AvoidsTheHosts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		taken []string
