@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cni"
 	"github.com/minikubelet/minikubelet/pkg/cni/plugin"
 	"github.com/minikubelet/minikubelet/pkg/config"
+	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
@@ -70,8 +72,10 @@ func (a *agent) followCluster(ctx context.Context) {
 		next := a.changes.next()
 		cidrs := a.nodeObject().Spec.PodCIDRs
 		if now := strings.Join(cidrs, ","); now != "" {
-			if told != now && a.runtime.SetPodCIDR(ctx, now) == nil {
-				told = now
+			if told != now {
+				if err := a.runtime.SetPodCIDR(ctx, now); err == nil || errors.Is(err, cri.ErrUnimplemented) {
+					told = now
+				}
 			}
 			if numbered != now && a.number(cidrs) {
 				numbered = now
