@@ -87,7 +87,7 @@ func runAgent(ctx context.Context, r *reloader) error {
 	if err != nil {
 		return errors.Join(err, runtime.Close())
 	}
-	a.configz = r.configz
+	a.configz, a.verbosity = r.configz, func(v int) { r.level.Set(config.LogLevel(v)) }
 	a.reload = func(ctx context.Context) error { return r.run(ctx, asked, a.takeUp) }
 	err = errors.Join(ignoreCanceled(a.run(ctx)), runtime.Close())
 	if err != nil {

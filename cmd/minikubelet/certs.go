@@ -27,6 +27,9 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 	}
 	if d := set.Debugging; d.Enabled {
 		c.Debugging = &server.Debugging{Profiling: d.Profiling, LogQueries: d.LogQueries}
+		if d.Flags {
+			c.Debugging.Verbosity = a.verbosity
+		}
 		if d.SystemLogs {
 			c.Debugging.SystemLogs = "/var/log"
 		}

@@ -84,6 +84,7 @@ type agent struct {
 	rotator   *logs.Rotator
 	reload    func(context.Context) error // takes up a changed configuration when it is asked to
 	configz   func() any                  // the configuration that is in force
+	verbosity func(int)                   // changes how much is logged, until the next reload
 	changes   *broadcast
 
 	// Of the goroutine that feeds the set.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -54,10 +53,6 @@ func (c *checks) config(o *options, kc *kubelet.KubeletConfiguration, mine own) 
 	}
 	c.values(kc)
 	c.gates(kc.FeatureGates)
-	level := slog.LevelInfo
-	if kc.Logging.Verbosity > 1 {
-		level = slog.LevelDebug
-	}
 	c.path("--root-dir", o.root)
 	cfg := Config{
 		Node: c.node(o, kc), Server: c.server(kc), DNS: c.dns(kc), Cgroups: c.cgroups(kc), Pods: c.pods(kc, mine),
@@ -69,7 +64,7 @@ func (c *checks) config(o *options, kc *kubelet.KubeletConfiguration, mine own) 
 			Timeout:       kc.RuntimeRequestTimeout.Duration},
 		Eviction: c.eviction(kc),
 		Agent: Agent{Root: filepath.Clean(o.root), Socket: cmp.Or(mine.LocalAPI.Socket, DefaultSocket),
-			LogLevel: level, LogFormat: kc.Logging.Format, Autonomy: cmp.Or(mine.Autonomy, AutonomyAlways)},
+			LogLevel: LogLevel(int(kc.Logging.Verbosity)), LogFormat: kc.Logging.Format, Autonomy: cmp.Or(mine.Autonomy, AutonomyAlways)},
 	}
 	c.path("localAPI.socket", cfg.Agent.Socket)
 	if modes := []string{AutonomyAlways, AutonomyStaticOnly, AutonomyNever}; !slices.Contains(modes, cfg.Agent.Autonomy) {
@@ -129,6 +124,7 @@ func (c *checks) server(kc *kubelet.KubeletConfiguration) Server {
 		Healthz:       c.listen("healthzBindAddress", kc.HealthzBindAddress, "healthzPort", *kc.HealthzPort),
 		StreamTimeout: kc.StreamingConnectionIdleTimeout.Duration, Auth: c.auth(kc), Debugging: Debugging{
 			Enabled: *kc.EnableDebuggingHandlers, SystemLogs: *kc.EnableSystemLogHandler, Profiling: *kc.EnableProfilingHandler,
+			Flags:      *kc.EnableDebugFlagsHandler,
 			LogQueries: kc.EnableSystemLogQuery != nil && *kc.EnableSystemLogQuery,
 		}}
 	if (s.CertFile == "") != (s.KeyFile == "") {

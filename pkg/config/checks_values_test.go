@@ -21,6 +21,8 @@ func TestLoad_RefusesValuesThatMakeNoSense(t *testing.T) {
 			"c.yaml:3: podPidsLimit: -2 is neither -1, which is no limit, nor more", "c.yaml:4: nodeStatusMaxImages: -3 is neither -1, which is no limit, nor more"}},
 		"an interval of 0": {header, []string{"--file-check-frequency=0", "--node-status-update-frequency=0s"}, []string{
 			"--file-check-frequency: 0s is never: give a duration such as 10s", "--node-status-update-frequency: 0s is never: give a duration such as 10s"}},
+		"queries of no logs": {header + "enableSystemLogQuery: true\nenableSystemLogHandler: false\n", nil, []string{
+			"c.yaml:3: enableSystemLogQuery: needs enableSystemLogHandler: set both or none"}},
 		"a signal": {header + "evictionHard: {memory.avail: 1Gi}\n", []string{"--eviction-soft=disk<10%", "--eviction-soft-grace-period=disk=1m"}, []string{
 			"c.yaml:3: evictionHard.memory.avail: unknown signal: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree, pid.available can be set",
 			"--eviction-soft: disk: unknown signal: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree, pid.available can be set"}},

@@ -106,6 +106,7 @@ type Debugging struct {
 	SystemLogs bool // the files of /var/log
 	LogQueries bool // and of the node's journal
 	Profiling  bool // /debug/pprof
+	Flags      bool // /debug/flags/v
 }
 
 // Auth is who may use the HTTPS API.
@@ -197,4 +198,12 @@ type Agent struct {
 	LogLevel  slog.Level
 	LogFormat string // text or json
 	Autonomy  string // AutonomyAlways, AutonomyStaticOnly or AutonomyNever
+}
+
+// LogLevel is the least that is logged with a verbosity, as the flag -v has it.
+func LogLevel(verbosity int) slog.Level {
+	if verbosity > 1 {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }

@@ -20,6 +20,7 @@ func defaults(kc *kubelet.KubeletConfiguration) {
 	kc.HealthzBindAddress = cmp.Or(kc.HealthzBindAddress, "127.0.0.1")
 	kc.EnableDebuggingHandlers = cmp.Or(kc.EnableDebuggingHandlers, new(true))
 	kc.EnableSystemLogHandler = cmp.Or(kc.EnableSystemLogHandler, new(true))
+	kc.EnableDebugFlagsHandler = cmp.Or(kc.EnableDebugFlagsHandler, new(true))
 	kc.EnableProfilingHandler = cmp.Or(kc.EnableProfilingHandler, new(true))
 	orDuration(&kc.StreamingConnectionIdleTimeout, 4*time.Hour)
 	kc.Authentication.Anonymous.Enabled = cmp.Or(kc.Authentication.Anonymous.Enabled, new(false))

@@ -17,7 +17,6 @@ func supported() map[string][]string {
 		"hairpinMode":                               {"hairpin-veth", "promiscuous-bridge", "none"}, // of networks that the kubelet has long left to CNI
 		"makeIPTablesUtilChains":                    {"true", "false"},                              // other programs no longer need the chains
 		"memorySwap.swapBehavior":                   {"NoSwap"},
-		"enableDebugFlagsHandler":                   {"false"},
 		"contentType":                               {"application/vnd.kubernetes.protobuf"},
 		"configMapAndSecretChangeDetectionStrategy": {"Watch"},
 		"logging.format":                            {"text", "json"},
@@ -38,7 +37,7 @@ func supported() map[string][]string {
 		"tlsMinVersion", "authentication.x509.clientCAFile", "authentication.anonymous.enabled", "authentication.webhook.enabled",
 		"authentication.webhook.cacheTTL", "authorization.mode", "authorization.webhook.cacheAuthorizedTTL",
 		"authorization.webhook.cacheUnauthorizedTTL", "registryPullQPS", "registryBurst", "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist", "eventRecordQPS", "eventBurst",
-		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "healthzPort", "healthzBindAddress", "oomScoreAdj", "clusterDomain", "clusterDNS",
+		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "enableDebugFlagsHandler", "healthzPort", "healthzBindAddress", "oomScoreAdj", "clusterDomain", "clusterDNS",
 		"streamingConnectionIdleTimeout", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency", "nodeLeaseDurationSeconds",
 		"imageMinimumGCAge", "imageMaximumGCAge", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "cgroupRoot",
 		"cgroupDriver", "runtimeRequestTimeout", "maxPods", "podCIDR", "podPidsLimit", "resolvConf",

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -68,6 +69,21 @@ func (s Source) checkpoint(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, map[string][]string{"items": {archive}})
 }
 
+// verbosity takes the flag -v in the body of a request.
+func (d Debugging) verbosity(w http.ResponseWriter, r *http.Request) error {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	v, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || v < 0 {
+		return badRequest("%.20q is no verbosity: 0 and 1 are info, 2 and more debug", b)
+	}
+	d.Verbosity(v)
+	fmt.Fprintf(w, "successfully set klog.logging.verbosity to %d", v)
+	return nil
+}
+
 // debug adds what is served for debugging the node.
 func (cfg NodeConfig) debug(mux *http.ServeMux) {
 	d := cfg.Debugging
@@ -77,6 +93,11 @@ func (cfg NodeConfig) debug(mux *http.ServeMux) {
 		logs := limit.Idle(cfg.StreamTimeout, syslogs.Handler(d.SystemLogs, d.LogQueries))
 		mux.HandleFunc("GET /logs", logs)
 		mux.HandleFunc("GET /logs/{path...}", logs)
+	}
+	if d.Verbosity == nil {
+		mux.HandleFunc("/debug/flags/v", disabled("flags endpoint is disabled."))
+	} else {
+		mux.HandleFunc("PUT /debug/flags/v", plain(d.verbosity))
 	}
 	if !d.Profiling {
 		mux.HandleFunc("/debug/pprof/", disabled("profiling endpoint is disabled."))

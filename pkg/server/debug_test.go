@@ -4,12 +4,15 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/minikubelet/minikubelet/pkg/server/limit"
 )
 
 func TestNode_DebugsContainers(t *testing.T) {
 	n := newNode()
 	n.set(runningPod("p"))
-	mux := NodeConfig{Debugging: &Debugging{Profiling: true}}.mux(n.source())
+	verbosity := -1
+	mux := limit.Body(NodeConfig{Debugging: &Debugging{Profiling: true, Verbosity: func(v int) { verbosity = v }}}.mux(n.source()))
 	for _, q := range []struct {
 		method, path string
 		code         int
@@ -31,12 +34,18 @@ func TestNode_DebugsContainers(t *testing.T) {
 		{"POST", "/checkpoint/default/none/c", 404, "pod does not exist"},
 		{"GET", "/checkpoint/default/p/c", 405, ""},
 		{"GET", "/logs/", 405, "logs endpoint is disabled"},
+		{"PUT", "/debug/flags/v 4", 200, "successfully set klog.logging.verbosity to 4"},
+		{"PUT", "/debug/flags/v loud", 400, `"loud" is no verbosity`},
 		{"GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
 	} {
 		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, httptest.NewRequest(q.method, q.path, nil))
+		path, body, _ := strings.Cut(q.path, " ")
+		mux.ServeHTTP(w, httptest.NewRequest(q.method, path, strings.NewReader(body)))
 		if w.Code != q.code || !strings.Contains(w.Body.String(), q.want) {
 			t.Errorf("%s %s: %d %.300s, want %d with %s", q.method, q.path, w.Code, w.Body, q.code, q.want)
 		}
+	}
+	if verbosity != 4 {
+		t.Errorf("the verbosity is %d, want 4", verbosity)
 	}
 }

@@ -30,6 +30,8 @@ type Debugging struct {
 	SystemLogs string // the directory that /logs/ shows (enableSystemLogHandler); "": none
 	LogQueries bool   // of the journal, by /logs/?query= (enableSystemLogQuery)
 	Profiling  bool   // /debug/pprof/ (enableProfilingHandler)
+	// Verbosity changes how much is logged, as the flag -v does: PUT /debug/flags/v (enableDebugFlagsHandler); nil: off.
+	Verbosity func(v int)
 }
 
 // Node is the HTTPS server of a node.

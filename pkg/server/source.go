@@ -1,11 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"log"
-	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -13,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/server/limit"
 )
 
 // Streams says which streams a session carries.
@@ -109,18 +107,6 @@ const (
 func newHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: log.New(serverLog{}, "", 0),
+		ErrorLog: limit.ErrorLog(),
 	}
-}
-
-// serverLog tells of handlers that panic, and lets pass in silence what anybody can cause from outside.
-type serverLog struct{}
-
-func (serverLog) Write(b []byte) (int, error) {
-	level := slog.LevelDebug
-	if bytes.Contains(b, []byte("panic")) {
-		level = slog.LevelError
-	}
-	slog.Log(context.Background(), level, "http server", "said", string(bytes.TrimSpace(b)))
-	return len(b), nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,17 @@ func (j *joined) asksTheNode() {
 			j.t.Errorf("%s %s: %.500s, want %q", q.method, q.path, got, q.want)
 		}
 	}
+	flag := "/api/v1/nodes/" + j.agent.NodeName + "/proxy/debug/flags/v"
+	if out, err := j.KubectlIn("2", "replace", "--raw", flag, "-f", "-"); err != nil || out != "successfully set klog.logging.verbosity to 2" {
+		j.t.Errorf("the verbosity: %q, %v", out, err)
+	}
+	j.eventually("more is logged", func() error {
+		got := ask(http.DefaultClient, "", fmt.Sprintf("http://%s:%d/", j.env.NodeIP(), j.agent.Port)) // without TLS
+		if !strings.Contains(j.agent.Log(), "level=DEBUG msg=\"http server\"") {
+			return fmt.Errorf("no line of level DEBUG; the server says %s", got)
+		}
+		return nil
+	})
 	var list v1.PodList
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(j.onNode("GET", "/runningpods/"), "200 ")), &list); err != nil {
 		j.t.Fatal(err)

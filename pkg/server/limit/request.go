@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"time"
@@ -13,8 +14,8 @@ const (
 	AnswerTime = 30 * time.Second
 )
 
-// Body reads off and drops what a request carries before it is handled: nothing that is asked here is asked in a body, and
-// a slow or an endless one would hold its connection.
+// Body reads what a request carries before it is handled: hardly anything that is asked here is asked in a body, and a slow
+// or an endless one would hold its connection.
 func Body(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength == 0 {
@@ -23,12 +24,13 @@ func Body(next http.Handler) http.Handler {
 		}
 		conn := http.NewResponseController(w)
 		_ = conn.SetReadDeadline(time.Now().Add(bodyTime)) // a recorder of tests has none
-		n, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxBody+1))
-		if err != nil || n > maxBody {
+		b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		if err != nil || len(b) > maxBody {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "the body of the request is too long or too slow: none is needed", http.StatusRequestEntityTooLarge)
 			return
 		}
+		r.Body = io.NopCloser(bytes.NewReader(b))
 		_ = conn.SetReadDeadline(time.Time{})
 		next.ServeHTTP(w, r)
 	})
