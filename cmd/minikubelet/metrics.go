@@ -35,10 +35,10 @@ func (a *agent) wireMeters(ctx context.Context) error {
 		return fmt.Errorf("cannot read how long the machine is up: %w", err)
 	}
 	a.meter = metrics.NewCollector(metrics.Config{
-		Node: a.nodeObject, Pods: a.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: stats.New(a.measured(ctx)),
+		Node: a.nodeObject, Pods: a.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: stats.New(a.measured(ctx)), Volumes: a.volumes.Stats,
 		Cgroup: a.cgroups.RootDir, V2: a.cgroups.V2(), Boot: time.Now().Add(-time.Duration(up.Uptime) * time.Second),
 	})
-	return a.counters.Show(a.host.name, a.set.Pods)
+	return a.counters.Show(a.host.name, a.set.Pods, a.meter)
 }
 
 // counted tells events on, and counts them.

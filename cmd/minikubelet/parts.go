@@ -34,7 +34,7 @@ func (a *agent) parts() []func(context.Context) error {
 		quiet(func(ctx context.Context) { a.monitor.Run(ctx, a.node.Poke) }),
 		a.preload,
 		quiet(func(ctx context.Context) { footprint.Run(ctx, slog.Default()) }),
-		quiet(a.rotator.Run), quiet(a.collector.Run),
+		quiet(a.rotator.Run), quiet(a.collector.Run), quiet(a.meter.RunClaims),
 	}
 	if a.api.objects != nil {
 		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.followCluster))

@@ -58,11 +58,11 @@ func NewAgent(version string) *Agent {
 	return a
 }
 
-// Show adds what is known only later: the node's name, and its pods with their status.
-func (a *Agent) Show(node string, pods func() []*v1.Pod) error {
+// Show adds what is known only later: the node's name, its pods with their status, and more series.
+func (a *Agent) Show(node string, pods func() []*v1.Pod, more prometheus.Collector) error {
 	name := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kubelet_node_name", Help: "The node's name. The count is always 1.", ConstLabels: prometheus.Labels{"node": node}})
 	name.Set(1)
-	return errors.Join(a.all.Register(name), a.all.Register(running{pods}))
+	return errors.Join(a.all.Register(name), a.all.Register(running{pods}), a.all.Register(more))
 }
 
 // Handler serves /metrics.

@@ -15,6 +15,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
+	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
@@ -24,7 +25,8 @@ type Config struct {
 	Pods      func() []*v1.Pod // with their status
 	Sandboxes func(ctx context.Context) ([]*runtimeapi.PodSandboxStats, error)
 	Stats     *stats.Source
-	Cgroup    func(controller string) string // directory of the node's root cgroup of a controller
+	Volumes   func(ctx context.Context, uid types.UID) (map[string]csi.Stats, error) // of a pod, as far as they are file systems of their own
+	Cgroup    func(controller string) string                                         // directory of the node's root cgroup of a controller
 	V2        bool
 	Boot      time.Time
 }
@@ -35,6 +37,8 @@ type Collector struct {
 
 	mu   sync.Mutex
 	last sample // of the node's CPU, for its rate
+
+	claims claims
 }
 
 type sample struct {
@@ -44,7 +48,9 @@ type sample struct {
 }
 
 // NewCollector returns a collector. Nothing is read yet.
-func NewCollector(c Config) *Collector { return &Collector{cfg: c} }
+func NewCollector(c Config) *Collector {
+	return &Collector{cfg: c, claims: claims{wake: make(chan struct{}, 1)}}
+}
 
 // Readings are what one request found.
 type Readings struct {
@@ -54,6 +60,7 @@ type Readings struct {
 	Pods      []*v1.Pod
 	Sandboxes map[types.UID]*runtimeapi.PodSandboxStats
 	Disk      map[types.UID]stats.Pod
+	Claims    map[types.UID]map[string]csi.Stats
 	Machine   stats.Node
 	CPU       uint64  // of the node, nanoseconds of one core
 	Rate      *uint64 // billionths of a core since the request before; nil at the first
@@ -79,6 +86,7 @@ func (c *Collector) Read(ctx context.Context, disk bool) (Readings, error) {
 	err = errors.Join(err, machine, cpu, network)
 	if disk {
 		var walk error
+		r.Claims = c.measuredClaims(r.Pods)
 		r.Disk, walk = c.cfg.Stats.Disk(ctx, r.Pods)
 		err = errors.Join(err, walk)
 	}

@@ -97,6 +97,7 @@ func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsap
 				out.VolumeStats = append(out.VolumeStats, statsapi.VolumeStats{Name: v.Name, FsStats: *used(r, u)})
 			}
 		}
+		out.VolumeStats = append(out.VolumeStats, claimStats(p, r.Claims[p.UID], r.At)...)
 	}
 	return out
 }

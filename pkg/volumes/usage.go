@@ -9,50 +9,46 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/csi"
 )
 
-// Use is what a volume takes.
-type Use struct {
-	Bytes  int64 // blocks in use, as du counts them
-	Inodes int64
-	Memory bool // of memory, not of the disk
-}
-
-// Usage measures the volumes of a pod that the agent itself holds the content of: emptyDir and the written kinds. Those in
-// memory are asked of the file system; the others are walked, without following links.
-func (v *Volumes) Usage(ctx context.Context, uid types.UID) (map[string]Use, error) {
+// Stats are the sizes of a pod's volumes that are file systems of their own, by the volumes' names: a driver tells of its
+// volumes, the file system of a local one. Block devices, and volumes of drivers that do not tell, are missing.
+func (v *Volumes) Stats(ctx context.Context, uid types.UID) (map[string]csi.Stats, error) {
 	l, err := v.ledger(uid, false)
 	if err != nil {
 		return nil, err
 	}
-	use := map[string]Use{}
+	out := map[string]csi.Stats{}
 	var errs []error
 	for name := range l.observe() {
 		e := l.get(name)
-		if e.State != ready || e.Dir == "" || e.Kind == kindCSI || e.Kind == kindLocal {
+		if e.State != ready || e.Block || e.Kind != kindCSI && e.Kind != kindLocal {
 			continue
 		}
-		u, err := measure(ctx, e)
-		if err != nil {
+		s, ok, err := v.stats(ctx, e)
+		switch {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("cannot measure volume %s: %w", name, err))
-			continue
+		case ok:
+			out[name] = s
 		}
-		use[name] = u
 	}
-	return use, errors.Join(errs...)
+	return out, errors.Join(errs...)
 }
 
-func measure(ctx context.Context, e entry) (Use, error) {
-	if e.Memory {
-		var st unix.Statfs_t
-		if err := unix.Statfs(e.Path, &st); err != nil {
-			return Use{}, err
-		}
-		return Use{Bytes: int64(st.Blocks-st.Bfree) * st.Bsize, Inodes: int64(st.Files - st.Ffree), Memory: true}, nil
+func (v *Volumes) stats(ctx context.Context, e entry) (csi.Stats, bool, error) {
+	if e.Kind == kindCSI {
+		return v.cfg.CSI.Stats(ctx, csi.Ref{Driver: e.Driver, Handle: e.Handle}, e.Path)
 	}
-	bytes, inodes, err := hostfs.Measure(ctx, e.Path)
-	return Use{Bytes: bytes, Inodes: inodes}, err
+	var st unix.Statfs_t
+	if err := unix.Statfs(e.Path, &st); err != nil {
+		return csi.Stats{}, false, err
+	}
+	return csi.Stats{
+		Bytes:  csi.Amount{Total: int64(st.Blocks) * st.Bsize, Used: int64(st.Blocks-st.Bfree) * st.Bsize, Available: int64(st.Bavail) * st.Bsize},
+		Inodes: csi.Amount{Total: int64(st.Files), Used: int64(st.Files - st.Ffree), Available: int64(st.Ffree)},
+	}, true, nil
 }
 
 func ignoreGone(err error) error {

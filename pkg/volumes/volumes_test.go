@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
@@ -421,39 +422,35 @@ func TestUnmount_FollowsNoLinkOutOfAVolume(t *testing.T) {
 	modeOf(t, filepath.Join(host, "precious"))
 }
 
-func TestUsage_CountsBlocksWithoutFollowingLinks(t *testing.T) {
+func TestStats_AreOfVolumesThatAreFileSystemsOfTheirOwn(t *testing.T) {
 	n := newNode(t)
+	host := t.TempDir()
+	if err := unix.Mount("tmpfs", host, "tmpfs", 0, "size=4m,nr_inodes=100"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount(host, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := os.WriteFile(filepath.Join(host, "f"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: host}})
 	p := podWith(map[string]v1.VolumeSource{
-		"disk":   {EmptyDir: &v1.EmptyDirVolumeSource{}},
-		"memory": {EmptyDir: &v1.EmptyDirVolumeSource{Medium: v1.StorageMediumMemory}},
-		"host":   {HostPath: &v1.HostPathVolumeSource{Path: "/"}},
+		"data":    {PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: "claim"}},
+		"scratch": {EmptyDir: &v1.EmptyDirVolumeSource{}},
 	})
-	for _, name := range []string{"disk", "memory", "host"} {
-		n.mustMount(p, name)
-	}
-	for _, name := range []string{"disk", "memory"} {
-		path := n.observe(p)[name].Path
-		if err := os.WriteFile(filepath.Join(path, "f"), make([]byte, 1<<20), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Link(filepath.Join(path, "f"), filepath.Join(path, "again")); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink("/", filepath.Join(path, "link")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	use, err := n.Usage(t.Context(), p.UID)
+	n.mustMount(p, "data")
+	n.mustMount(p, "scratch")
+	got, err := n.Stats(t.Context(), p.UID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"disk", "memory"} {
-		if b := use[name].Bytes; b < 1<<20 || b > 1<<20+64<<10 {
-			t.Errorf("%s takes %d bytes, want about 1 MiB", name, b)
-		}
-	}
-	if _, ok := use["host"]; ok || !use["memory"].Memory || use["disk"].Memory {
-		t.Errorf("usage is %+v", use)
+	if d := cmp.Diff(map[string]csi.Stats{"data": {
+		Bytes: csi.Amount{Total: 4 << 20, Used: 1 << 20, Available: 3 << 20}, Inodes: csi.Amount{Total: 100, Used: 2, Available: 98},
+	}}, got); d != "" {
+		t.Error(d)
 	}
 	n.mustRemove(p)
 }

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
@@ -136,6 +138,7 @@ func TestStory_OfADeploymentFromKubectlToNothingLeft(t *testing.T) {
 	s.answers()
 	s.logs()
 	s.execs()
+	s.measures()
 
 	l.note("kubectl", "scale to 3")
 	j.kubectl("scale", "deployment/shop", "--replicas=3")
@@ -264,6 +267,33 @@ func (s *story) answers() {
 func (s *story) anonymous() string {
 	return s.env.WriteFile(fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],"users":[{"name":"u"}]}`,
 		s.URL, s.CA.CertFile), "anonymous.kubeconfig")
+}
+
+// measures asks how full the claim is, of the summary and of the metrics.
+func (s *story) measures() {
+	s.t.Helper()
+	node := "/api/v1/nodes/" + s.agent.NodeName + "/proxy"
+	s.eventually("the summary tells how full the claim is", func() error {
+		var all statsapi.Summary
+		if err := json.Unmarshal([]byte(s.kubectl("get", "--raw", node+"/stats/summary")), &all); err != nil {
+			return err
+		}
+		for _, p := range all.Pods {
+			for _, v := range p.VolumeStats {
+				if v.Name == "data" && v.PVCRef != nil && v.PVCRef.Name == "data" && *v.CapacityBytes > 8<<20 && *v.UsedBytes > 0 && *v.Inodes > 0 {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no claim among %+v", all.Pods)
+	})
+	text := s.kubectl("get", "--raw", node+"/metrics")
+	for _, name := range []string{"capacity_bytes", "available_bytes", "used_bytes", "inodes", "inodes_free", "inodes_used"} {
+		if v, ok := sample(text, "kubelet_volume_stats_"+name+`{namespace="default",persistentvolumeclaim="data"}`); !ok || v <= 0 {
+			s.t.Errorf("kubelet_volume_stats_%s is %v (found: %v)", name, v, ok)
+		}
+	}
+	s.l.note("kubectl", "stats/summary and metrics tell how full the claim is")
 }
 
 // logs reads the log through the API server, and follows it.
