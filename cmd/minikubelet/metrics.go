@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
@@ -38,7 +41,15 @@ func (a *agent) wireMeters(ctx context.Context) error {
 		Node: a.nodeObject, Pods: a.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: stats.New(a.measured(ctx)), Volumes: a.volumes.Stats,
 		Cgroup: a.cgroups.RootDir, V2: a.cgroups.V2(), Boot: time.Now().Add(-time.Duration(up.Uptime) * time.Second),
 	})
-	return a.counters.Show(a.host.name, a.set.Pods, a.meter)
+	ttl := func(of string, r *certs.Rotation) prometheus.Collector {
+		return metrics.CertificateTTL(of, func() *tls.Certificate {
+			if r == nil { // it is not the agent's to renew
+				return nil
+			}
+			return r.Current()
+		})
+	}
+	return a.counters.Show(a.host.name, a.set.Pods, a.meter, ttl("client", a.api.rotation), ttl("server", a.api.serving))
 }
 
 // counted tells events on, and counts them.

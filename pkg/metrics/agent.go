@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"crypto/tls"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -59,10 +61,28 @@ func NewAgent(version string) *Agent {
 }
 
 // Show adds what is known only later: the node's name, its pods with their status, and more series.
-func (a *Agent) Show(node string, pods func() []*v1.Pod, more prometheus.Collector) error {
+func (a *Agent) Show(node string, pods func() []*v1.Pod, more ...prometheus.Collector) error {
 	name := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kubelet_node_name", Help: "The node's name. The count is always 1.", ConstLabels: prometheus.Labels{"node": node}})
 	name.Set(1)
-	return errors.Join(a.all.Register(name), a.all.Register(running{pods}), a.all.Register(more))
+	errs := []error{a.all.Register(name), a.all.Register(running{pods})}
+	for _, c := range more {
+		errs = append(errs, a.all.Register(c))
+	}
+	return errors.Join(errs...)
+}
+
+// CertificateTTL tells how long the agent's certificate is good for; of is client or server. Now returns the certificate
+// in use, nil for none.
+func CertificateTTL(of string, now func() *tls.Certificate) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kubelet_certificate_manager_" + of + "_ttl_seconds",
+		Help: "Gauge of the TTL (time-to-live) of the Kubelet's " + of + " certificate. The value is in seconds until certificate expiry (negative if already expired). If " + of + " certificate is invalid or unused, the value will be +INF.",
+	}, func() float64 {
+		if c := now(); c != nil && c.Leaf != nil {
+			return math.Trunc(time.Until(c.Leaf.NotAfter).Seconds())
+		}
+		return math.Inf(1)
+	})
 }
 
 // Handler serves /metrics.

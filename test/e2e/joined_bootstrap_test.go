@@ -126,6 +126,13 @@ func TestJoined_BootstrapsAndRenewsItsCertificates(t *testing.T) {
 		return c.Close()
 	})
 
+	text, err := cp.Kubectl("get", "--raw", "/api/v1/nodes/"+a.NodeName+"/proxy/metrics")
+	for _, of := range []string{"client", "server"} {
+		if left, ok := sample(text, "kubelet_certificate_manager_"+of+"_ttl_seconds "); err != nil || !ok || left < 600 || left > 1e9 {
+			t.Errorf("the metrics give the %s certificate %v s (found: %v, %v)", of, left, ok, err)
+		}
+	}
+
 	// A certificate that is nearly over is renewed by itself, and the connection goes on with the new one.
 	a.Stop()
 	current := filepath.Join(a.RootDir, "pki", "kubelet-client-current.pem")
