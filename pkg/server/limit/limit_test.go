@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,21 +155,22 @@ func TestBody_IsShortAndSoon(t *testing.T) {
 
 func TestTurns_AreWaitedForOrRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, entered, leave := make(Turns, 2), 0, make(chan struct{})
-		slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { entered++; <-leave })
+		turns, leave := make(Turns, 2), make(chan struct{})
+		var entered atomic.Int32
+		slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { entered.Add(1); <-leave })
 		for range 3 {
 			go turns.Wait(slow)(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 		}
 		synctest.Wait()
 		w := httptest.NewRecorder()
 		turns.Refuse("busy", slow)(w, httptest.NewRequest(http.MethodGet, "/", nil))
-		if entered != 2 || w.Code != http.StatusTooManyRequests {
-			t.Errorf("%d entered, the refused one got %d", entered, w.Code)
+		if entered.Load() != 2 || w.Code != http.StatusTooManyRequests {
+			t.Errorf("%d entered, the refused one got %d", entered.Load(), w.Code)
 		}
 		leave <- struct{}{}
 		synctest.Wait()
-		if entered != 3 {
-			t.Errorf("%d entered after one left, want 3", entered)
+		if entered.Load() != 3 {
+			t.Errorf("%d entered after one left, want 3", entered.Load())
 		}
 		close(leave)
 	})
