@@ -1,14 +1,18 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,6 +42,7 @@ kind: Pod
 metadata: {name: alone}
 spec:
   nodeName: %[1]s
+  tolerations: [{operator: Exists}]
   terminationGracePeriodSeconds: 1
   volumes:
   - {name: cm, configMap: {name: alone}}
@@ -54,9 +59,30 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: driven}
+spec:
+  nodeName: %[1]s
+  tolerations: [{operator: Exists, effect: NoExecute, tolerationSeconds: 3600}]
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: "docker.io/library/busybox:1.36", command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 1; done']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: deleted}
+spec:
+  nodeName: %[1]s
+  tolerations: [{operator: Exists}]
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: "docker.io/library/busybox:1.36", command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 1; done']}
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: leaving}
 spec:
   nodeName: %[1]s
+  tolerations: [{operator: Exists}]
   terminationGracePeriodSeconds: 600
   containers:
   - {name: main, image: "docker.io/library/busybox:1.36", command: [sh, -c, 'trap "" TERM; while :; do sleep 1; done']}
@@ -77,14 +103,16 @@ func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
 	j := join(t, nil)
 	j.agent.WriteManifest("filed.yaml", filed)
 	j.Apply(fmt.Sprintf(alone, j.agent.NodeName))
-	j.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "pod/alone", "pod/leaving", "pod/filed-"+j.agent.NodeName)
+	j.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "pod/alone", "pod/driven", "pod/deleted", "pod/leaving", "pod/filed-"+j.agent.NodeName)
 	p, err := j.pod("alone")
 	if err != nil {
 		t.Fatal(err)
 	}
 	uid := p.UID
 	kept := filepath.Join(j.agent.RootDir, "minikubelet", "objects")
-	j.eventually("what the pod needs is on disk, for root alone", func() error { return onlyRoot(kept, "configmaps/default/alone.json", "secrets/default/alone.json") })
+	j.eventually("what the pod needs is on disk, for root alone", func() error {
+		return onlyRoot(kept, "configmaps/default/alone.json", "secrets/default/alone.json", "configmaps/default/kube-root-ca.crt.json")
+	})
 	if err := j.admin.CoreV1().Pods("default").Delete(t.Context(), "leaving", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +123,19 @@ func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
 		return nil
 	})
 
-	// Away go the API server and the power.
-	j.StopAPI()
+	j.kubectl("taint", "node", j.agent.NodeName, "power=off:NoExecute")
+	taints := filepath.Join(j.agent.RootDir, "minikubelet", "taints.json")
+	j.eventually("the agent knows the taint", func() error {
+		if b, err := os.ReadFile(taints); err != nil || !strings.Contains(string(b), "NoExecute") {
+			return fmt.Errorf("%s %w", b, err)
+		}
+		return nil
+	})
+
+	// Away go the power and the API server, and, unknown to the node, a pod between them.
 	j.agent.Kill()
+	j.kubectl("delete", "pod", "deleted", "--force", "--grace-period=0")
+	j.StopAPI()
 	j.cd.PowerOff()
 
 	// As a kubelet does: pods of files alone. The remembered ones wait.
@@ -117,18 +155,30 @@ func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
 	if err := j.locally("alone", "Running"); err == nil {
 		t.Error("static-only: a pod of the API server was started without it")
 	}
+	j.eventually("the pod that was to leave has left", func() error { return gone(j.left("leaving")) })
+	if err := onlyRoot(kept, "configmaps/default/alone.json", "configmaps/default/kube-root-ca.crt.json"); err != nil {
+		t.Errorf("what a pod needs went with another that named it: %v", err)
+	}
 	cut()
 	restart("never")
 	if err := j.locally("filed-"+j.agent.NodeName, "Running"); err == nil {
 		t.Error("never: a pod was started without the API server")
 	}
 	cut()
-	restart("always")
+	letTokenExpire(t, kept, uid)
+	j.agent.Configure("autonomy", "always")
+	j.cd.Start()
 	begin := time.Now()
-	j.eventually("all pods run again by themselves", func() error {
-		return errors.Join(j.locally("filed-"+j.agent.NodeName, "Running"), j.locally("alone", "Running"))
+	j.agent.Start()
+	testbed.Eventually(t, 10*time.Second, "all pods run again by themselves", func() error {
+		for _, name := range []string{"filed-" + j.agent.NodeName, "alone", "deleted"} {
+			if !slices.Contains(slices.Collect(maps.Values(j.containers())), name) {
+				return fmt.Errorf("no container of %s runs", name)
+			}
+		}
+		return nil
 	})
-	t.Logf("running %.1f s after the agent was healthy, without an API server", time.Since(begin).Seconds())
+	t.Logf("running %.1f s after the runtime was ready, without an API server", time.Since(begin).Seconds())
 	j.eventually("the pod has all that it had", func() error {
 		out, err := j.agent.CLI("logs", "alone")
 		if err != nil || out != "hello hellosesame\ntoken\n" {
@@ -136,9 +186,12 @@ func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
 		}
 		return nil
 	})
-	if out, _ := j.agent.CLI("get", "pods"); strings.Contains(out, "leaving") && strings.Contains(lineOf(out, "leaving"), "Running") {
-		t.Errorf("a pod that was being deleted was started:\n%s", out)
+	for _, name := range []string{"leaving", "driven"} {
+		if err := j.locally(name, "Running"); err == nil {
+			t.Errorf("%s was started: it was being deleted, or driven away", name)
+		}
 	}
+	ran := j.containers()
 
 	j.StartAPI()
 	testbed.Eventually(t, 2*soon, "the API server knows all", func() error {
@@ -149,7 +202,7 @@ func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
 		switch {
 		case p.UID != uid:
 			t.Fatalf("the pod is another one: %s, was %s", p.UID, uid)
-		case p.Status.Phase != v1.PodRunning || len(p.Status.ContainerStatuses) != 1 || p.Status.ContainerStatuses[0].RestartCount == 0 || !p.Status.ContainerStatuses[0].Ready:
+		case p.Status.Phase != v1.PodRunning || len(p.Status.ContainerStatuses) != 1 || p.Status.ContainerStatuses[0].RestartCount != 1 || !p.Status.ContainerStatuses[0].Ready:
 			return fmt.Errorf("status %+v", p.Status)
 		}
 		if _, err := j.admin.CoreV1().Pods("default").Get(t.Context(), "leaving", metav1.GetOptions{}); err == nil {
@@ -158,9 +211,55 @@ func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
 		return nil
 	})
 
+	j.waitEvents("alone", "TokenExpired: the token of service account default is over since 2001-01-01T00:00:00Z")
+	j.waitReady("driven") // the server has not said that it is to go
+	j.eventually("the pod that was deleted meanwhile is gone", func() error {
+		if _, err := j.localPod("deleted"); err == nil {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+	now := j.containers()
+	for id, name := range ran {
+		if name != "deleted" && now[id] == "" {
+			t.Errorf("%s was started again when the server came back", name)
+		}
+	}
+	j.noneTwice()
+
 	// What nobody needs any more is not kept.
+	j.kubectl("taint", "node", j.agent.NodeName, "power-")
 	j.kubectl("delete", "pod", "alone", "--timeout=30s")
 	j.eventually("nothing of the pod is kept", func() error { return nothingKept(kept, uid) })
+}
+
+// letTokenExpire makes the kept token of a pod one whose time is over: the shortest that an API server gives is ten
+// minutes.
+func letTokenExpire(t *testing.T, kept string, uid types.UID) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(kept, "tokens", string(uid), "*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("kept tokens: %q, %v", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	var status authenticationv1.TokenRequestStatus
+	if err = errors.Join(err, json.Unmarshal(b, &status)); err == nil {
+		status.ExpirationTimestamp = metav1.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+		b, err = json.Marshal(status)
+	}
+	if err := errors.Join(err, os.WriteFile(files[0], b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// left are the agent's volumes of a pod.
+func (j *joined) left(name string) (string, error) {
+	p, err := j.localPod(name)
+	if err != nil {
+		return "", nil
+	}
+	left, err := filepath.Glob(filepath.Join(j.agent.RootDir, "pods", string(p.UID), "*"))
+	return strings.Join(left, " "), err
 }
 
 func lineOf(text, word string) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -38,30 +39,39 @@ func join(t *testing.T, kubelet map[string]any, api ...string) *joined {
 	t.Helper()
 	e := testbed.New(t)
 	j := &joined{t: t, env: e, ControlPlane: e.ControlPlane(api...), cd: e.Containerd(testbed.ContainerdConfig{})}
-	settings := map[string]any{
-		"authentication": map[string]any{
-			"x509": map[string]any{"clientCAFile": j.CA.CertFile}, "webhook": map[string]any{"enabled": true}, "anonymous": map[string]any{"enabled": false},
-		},
-		"authorization": map[string]any{"mode": "Webhook"},
-	}
-	for k, v := range kubelet {
-		settings[k] = v
-	}
-	j.agent = e.Agent(testbed.AgentConfig{Containerd: j.cd, ControlPlane: j.ControlPlane, Kubelet: settings})
+	j.agent = e.Agent(testbed.AgentConfig{Containerd: j.cd, ControlPlane: j.ControlPlane, Kubelet: j.settings(kubelet)})
 	j.admin = j.Client()
-	j.eventually("the node is Ready", func() error {
-		n, err := j.admin.CoreV1().Nodes().Get(t.Context(), j.agent.NodeName, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		return isTrue(n.Status.Conditions, func(c v1.NodeCondition) (string, string) { return string(c.Type), string(c.Status) }, "Ready")
-	})
+	j.waitNode(j.agent.NodeName)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the agent's log:\n%s", j.agent.Log())
 		}
 	})
 	return j
+}
+
+// settings are those of an agent that asks the API server who may use its own API, and more.
+func (j *joined) settings(more map[string]any) map[string]any {
+	all := map[string]any{
+		"authentication": map[string]any{
+			"x509": map[string]any{"clientCAFile": j.CA.CertFile}, "webhook": map[string]any{"enabled": true}, "anonymous": map[string]any{"enabled": false},
+		},
+		"authorization": map[string]any{"mode": "Webhook"},
+	}
+	maps.Copy(all, more)
+	return all
+}
+
+// waitNode waits until a node is Ready.
+func (j *joined) waitNode(name string) {
+	j.t.Helper()
+	j.eventually("node "+name+" is Ready", func() error {
+		n, err := j.admin.CoreV1().Nodes().Get(j.t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return isTrue(n.Status.Conditions, func(c v1.NodeCondition) (string, string) { return string(c.Type), string(c.Status) }, "Ready")
+	})
 }
 
 func (j *joined) eventually(what string, f func() error) {

@@ -2,7 +2,10 @@ package testbed
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -22,9 +25,11 @@ type ControlPlane struct {
 	CA              *CA
 	AdminKubeconfig string // user in system:masters
 
-	e     *Env
-	api   *Process
-	start func() // the API server again, for tests that take it away
+	e       *Env
+	api     *Process
+	own     KeyPair // its certificate
+	serving KeyPair // the files that the API server reads its certificate from
+	start   func()  // the API server again, for tests that take it away
 }
 
 // ControlPlane starts etcd, the API server, the controller manager and the scheduler at once, and waits until the API
@@ -82,13 +87,14 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 	e := cp.e
 	e.t.Helper()
 	serviceIP := fmt.Sprintf("10.242.%d.1", e.N)
-	serving := cp.CA.Issue("apiserver", Cert{Name: "kube-apiserver", Hosts: []string{"127.0.0.1", "localhost", e.NodeIP(), serviceIP, "kubernetes", "kubernetes.default", "kubernetes.default.svc"}})
+	cp.own = cp.CA.Issue("apiserver", Cert{Name: "kube-apiserver", Hosts: []string{"127.0.0.1", "localhost", e.NodeIP(), serviceIP, "kubernetes", "kubernetes.default", "kubernetes.default.svc"}})
+	cp.serving = KeyPair{e.Path("apiserver", "serving.crt"), e.Path("apiserver", "serving.key")}
 	toNode := cp.CA.Issue("apiserver-kubelet-client", Cert{Name: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}})
 	accounts := cp.CA.Issue("service-account", Cert{Name: "service-accounts"})
 	args := []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=" + e.NodeIP(), "--advertise-address=" + e.NodeIP(), "--secure-port=" + cp.URL[strings.LastIndexByte(cp.URL, ':')+1:],
-		"--tls-cert-file=" + serving.CertFile, "--tls-private-key-file=" + serving.KeyFile,
+		"--tls-cert-file=" + cp.serving.CertFile, "--tls-private-key-file=" + cp.serving.KeyFile,
 		"--client-ca-file=" + cp.CA.CertFile,
 		"--kubelet-client-certificate=" + toNode.CertFile, "--kubelet-client-key=" + toNode.KeyFile,
 		"--kubelet-preferred-address-types=InternalIP",
@@ -101,6 +107,7 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 	}
 	args = append(args, more...)
 	program := Tool(e.t, "kube-apiserver")
+	cp.show(cp.own)
 	return func() { cp.api = e.Start("kube-apiserver", exec.Command(program, args...)) }
 }
 
@@ -139,8 +146,41 @@ func (cp *ControlPlane) StopAPI() { cp.api.Kill() }
 // StartAPI brings it back and waits until it is ready.
 func (cp *ControlPlane) StartAPI() {
 	cp.e.t.Helper()
+	cp.show(cp.own)
 	cp.start()
 	cp.waitReady()
+}
+
+// API is the API server's process.
+func (cp *ControlPlane) API() *Process { return cp.api }
+
+// ServeWith restarts the API server with a certificate that this harness's own clients need not accept. StartAPI, after
+// StopAPI, is with its own again.
+func (cp *ControlPlane) ServeWith(pair KeyPair) {
+	cp.e.t.Helper()
+	cp.StopAPI()
+	cp.show(pair)
+	cp.start()
+	Eventually(cp.e.t, 60*time.Second, "the API server shows a certificate", func() error {
+		conn, err := new(tls.Dialer).DialContext(context.Background(), "tcp", strings.TrimPrefix(cp.URL, "https://"))
+		if err == nil {
+			return conn.Close()
+		}
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil
+		}
+		return err
+	})
+}
+
+// show puts a certificate where the API server, which reads it again when it changes, takes its own from.
+func (cp *ControlPlane) show(pair KeyPair) {
+	cp.e.t.Helper()
+	_, _ = os.Remove(cp.serving.CertFile), os.Remove(cp.serving.KeyFile)
+	err := errors.Join(os.Link(pair.CertFile, cp.serving.CertFile), os.Link(pair.KeyFile, cp.serving.KeyFile))
+	if err != nil {
+		cp.e.t.Fatalf("cannot change the API server's certificate: %v", err)
+	}
 }
 
 // Kubeconfig writes a kubeconfig for a user in groups, with a client certificate of its own, and returns its path.

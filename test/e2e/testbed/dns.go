@@ -51,9 +51,13 @@ data:
   Corefile: |
     .:53 {
         errors
-        health { lameduck 5s }
+        health {
+            lameduck 5s
+        }
         ready
-        kubernetes cluster.local in-addr.arpa ip6.arpa { pods insecure }
+        kubernetes cluster.local in-addr.arpa ip6.arpa {
+            pods insecure
+        }
         cache 5
         loadbalance
     }

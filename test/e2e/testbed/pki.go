@@ -30,7 +30,7 @@ type Cert struct {
 	Name   string
 	Groups []string
 	Hosts  []string
-	Life   time.Duration // from now; default a day
+	Life   time.Duration // from now, before it when negative; default a day
 }
 
 // KeyPair are the files of an issued certificate.
@@ -60,7 +60,7 @@ func (ca *CA) Issue(file string, c Cert) KeyPair {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
-	if c.Life > 0 {
+	if c.Life != 0 {
 		template.NotAfter = time.Now().Add(c.Life)
 	}
 	for _, h := range c.Hosts {

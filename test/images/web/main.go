@@ -3,6 +3,7 @@
 // shell, so it also has the few commands that probes and `kubectl exec` need.
 //
 //	web [flags]          serve; see web -h
+//	web ask URL          GET again and again, each time over a new connection; print failures, and at SIGTERM the sums
 //	web get URL          print the answer to a GET, exit 1 unless the code is 2xx or 3xx
 //	web test PATH        exit 0 when the path exists
 //	web exit CODE        exit with a code
@@ -136,6 +137,8 @@ func appendLine(path string) error {
 
 func command(name string, args []string) int {
 	switch {
+	case name == "ask" && len(args) == 1:
+		return ask(args[0])
 	case name == "get" && len(args) == 1:
 		return get(args[0])
 	case name == "test" && len(args) == 1:
