@@ -202,14 +202,6 @@ func (a *agent) nodeObject() *v1.Node {
 	return a.node.Node()
 }
 
-// toldNode is nodeObject for the local API.
-func (a *agent) toldNode() *v1.Node {
-	if a.node == nil {
-		return a.nodeObject()
-	}
-	return a.node.Told()
-}
-
 // objectChanged brings a pod's volumes up to date with an object that it names, and wakes its loop, which may wait for it.
 func (a *agent) objectChanged(uid types.UID) {
 	a.set.Retry(uid)

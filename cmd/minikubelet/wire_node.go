@@ -244,6 +244,14 @@ func (a *agent) drivers() []storagev1.CSINodeDriver {
 	return out
 }
 
+// toldNode is nodeObject for the local API.
+func (a *agent) toldNode() *v1.Node {
+	if a.node == nil {
+		return a.nodeObject()
+	}
+	return a.node.Told()
+}
+
 // token requests a service account token that is bound to the pod.
 func (a *agent) token(ctx context.Context, p *v1.Pod, audience string, seconds int64) (string, time.Time, error) {
 	r := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{

@@ -47,13 +47,11 @@ type Config struct {
 
 // Agent keeps one Node true. Its methods are safe for concurrent use.
 type Agent struct {
-	cfg      Config
-	poke     chan struct{}
-	outage   *kube.Outage
-	watching *kube.Outage
-	leasing  *kube.Outage
-	known    chan struct{}
-	tell     func() // closes known
+	cfg   Config
+	poke  chan struct{}
+	fails failures
+	known chan struct{}
+	tell  func() // closes known
 
 	mu     sync.Mutex
 	node   *v1.Node // as last seen at, or written to, the API server; standalone, as last computed
@@ -64,6 +62,9 @@ type Agent struct {
 	written   time.Time // when the status was last written
 	csiWanted string
 }
+
+// failures are those of what the agent does at the API server.
+type failures struct{ writing, watching, leasing *kube.Outage }
 
 // New returns an agent that does nothing before Run.
 func New(cfg Config) *Agent {
@@ -80,10 +81,12 @@ func New(cfg Config) *Agent {
 	known := make(chan struct{})
 	return &Agent{
 		cfg: cfg, poke: make(chan struct{}, 1), known: known, tell: sync.OnceFunc(func() { close(known) }),
-		outage:   kube.NewOutage(cfg.Log, "keep the Node at the API server up to date"),
-		watching: kube.NewOutage(cfg.Log, "watch the Node at the API server"),
-		leasing:  kube.NewOutage(cfg.Log, "renew the node's lease"),
-		node:     cfg.Registration.New(cfg.Facts, v1.NodeStatus{}),
+		fails: failures{
+			writing:  kube.NewOutage(cfg.Log, "keep the Node at the API server up to date"),
+			watching: kube.NewOutage(cfg.Log, "watch the Node at the API server"),
+			leasing:  kube.NewOutage(cfg.Log, "renew the node's lease"),
+		},
+		node: cfg.Registration.New(cfg.Facts, v1.NodeStatus{}),
 	}
 }
 
@@ -119,7 +122,7 @@ const Unavailable v1.NodeConditionType = "APIServerUnavailable"
 // Told is Node for the person at the node, who alone can be told that the API server is away and why.
 func (a *Agent) Told() *v1.Node {
 	n := a.Node()
-	for _, o := range []*kube.Outage{a.watching, a.leasing} {
+	for _, o := range []*kube.Outage{a.fails.watching, a.fails.leasing} {
 		kind, what, since := o.Now()
 		if kind == "" {
 			continue
@@ -156,7 +159,7 @@ func (a *Agent) Run(ctx context.Context) {
 			To:      seen{a},
 		}
 		wg.Go(func() { f.Run(ctx) })
-		l := lease{api: a.cfg.API, name: a.cfg.Registration.Name, length: a.cfg.Lease, node: a.Node, outage: a.leasing}
+		l := lease{api: a.cfg.API, name: a.cfg.Registration.Name, length: a.cfg.Lease, node: a.Node, outage: a.fails.leasing}
 		wg.Go(func() { l.run(ctx) })
 	}
 	const firstRetry = 500 * time.Millisecond
@@ -164,10 +167,10 @@ func (a *Agent) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := a.cfg.UpdateEvery
 		if err := a.pass(ctx); err != nil && ctx.Err() == nil {
-			a.outage.Failed(err)
+			a.fails.writing.Failed(err)
 			wait, retry = min(wait, retry), min(2*retry, wait)
 		} else {
-			a.outage.OK()
+			a.fails.writing.OK()
 			retry = firstRetry
 		}
 		t := time.NewTimer(wait)
@@ -303,8 +306,8 @@ func newer(a, b metav1.Object) bool {
 // seen is told what the API server has of the Node.
 type seen struct{ *Agent }
 
-func (s seen) Connected()       { s.watching.OK() }
-func (s seen) Failed(err error) { s.watching.Failed(err) }
+func (s seen) Connected()       { s.fails.watching.OK() }
+func (s seen) Failed(err error) { s.fails.watching.Failed(err) }
 
 func (s seen) Replace(objects []runtime.Object) {
 	s.mu.Lock()

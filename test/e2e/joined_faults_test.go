@@ -40,6 +40,7 @@ spec:
 // TestJoined_NamesAnAPIServerThatCannotBeUsed goes through the ways in which an API server that is there can be of no use.
 // Each is survived, told in the log and to the person at the node, and over when its cause is.
 func TestJoined_NamesAnAPIServerThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	j.Apply(`{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: web, image: "minikubelet.dev/web:1", readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1}}]}}`)
 	ip := j.waitReady("web").Status.PodIP
