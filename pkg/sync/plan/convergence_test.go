@@ -122,6 +122,9 @@ func randomScripts(w *world) []script {
 	if w.chance(10) {
 		s = append(s, script{at(150), func(w *world, a *agent) *agent { w.debug(); a.desired.Pod = w.pod; return a }})
 	}
+	for range w.rng.IntN(3) {
+		s = append(s, script{at(150), func(w *world, a *agent) *agent { w.resize(w.changeable()); a.desired.Pod = w.pod; return a }})
+	}
 	order := func(stop pod.Stop) func(w *world, a *agent) *agent {
 		return func(w *world, a *agent) *agent {
 			stop.At = w.now
@@ -386,6 +389,8 @@ func (w *world) apply(x plan.Action, how int) (class string) {
 		if _, ok := w.mounts[x.Name]; ok || x.Kind == plan.VolumeMount {
 			w.mounts[x.Name] = pod.Mount{}
 		}
+	case plan.PodResize:
+		w.resizePod(1)
 	case plan.SandboxCreate:
 		w.createBox(x, false)
 	case plan.SandboxStop:
@@ -432,6 +437,8 @@ func (w *world) applyAll(x plan.Action) {
 		w.dir, w.cgroup = true, true
 	case plan.VolumeMount:
 		w.mounts[x.Name] = pod.Mount{Ready: true}
+	case plan.PodResize:
+		w.resizePod(len(w.cons))
 	case plan.SandboxCreate:
 		w.createBox(x, true)
 	case plan.PostStart:
@@ -537,6 +544,8 @@ func (w *world) checkSteady(in plan.Input, d plan.Decision) {
 			w.fault("%s is %s and nothing is done about it", name, c.State)
 		case !w.boxes[0].Ready || c.SandboxID != w.boxes[0].ID:
 			w.fault("%s runs in a sandbox that is gone", name)
+		case *c.Resources != *given(&w.pod.Spec.Containers[i]):
+			w.fault("%s does not have its resources and nothing is done about it", name)
 		}
 	}
 }

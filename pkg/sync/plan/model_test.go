@@ -8,9 +8,11 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
@@ -290,7 +292,7 @@ func (w *world) createContainer(a plan.Action) *con {
 	}
 	n := &con{Container: pod.Container{
 		ID: w.id("c"), Name: a.Name, SandboxID: w.boxes[0].ID, Attempt: a.Attempt, Hash: pod.ContainerHash(c),
-		State: pod.ContainerCreated, CreatedAt: w.now,
+		State: pod.ContainerCreated, CreatedAt: w.now, Resources: given(c),
 	}}
 	w.cons = append([]*con{n}, w.cons...)
 	return n
@@ -458,6 +460,33 @@ func (w *world) change(name, image string) {
 	l := w.waits[name]
 	l.changed = true
 	w.waits[name] = l
+}
+
+// resize gives a container another CPU request; it may want to be started again for that.
+func (w *world) resize(name string) {
+	w.trace("resize %s", name)
+	w.pod = w.pod.DeepCopy()
+	w.pod.Generation++
+	c, _ := pod.SpecOf(w.pod, name)
+	c.Resources.Requests = v1.ResourceList{v1.ResourceCPU: *resource.NewMilliQuantity(int64(1+w.rng.IntN(9))*100, resource.DecimalSI)}
+	if w.chance(50) {
+		c.ResizePolicy = []v1.ContainerResizePolicy{{ResourceName: v1.ResourceCPU, RestartPolicy: v1.RestartContainer}}
+	}
+}
+
+// given is what a runtime reports of a container that was made from a specification.
+func given(c *v1.Container) *pod.Resources {
+	return &pod.Resources{CPUShares: resources.ContainerCgroup(c.Resources, resources.CFS{}).CPUShares}
+}
+
+// resizePod is the effect of a PodResize, on the first so many containers.
+func (w *world) resizePod(n int) {
+	for _, c := range w.cons[:min(n, len(w.cons))] {
+		spec, role := pod.SpecOf(w.pod, c.Name)
+		if differs, restart := plan.Resized(role, spec, c.Resources, resources.CFS{}); c.State == pod.ContainerRunning && differs && !restart {
+			c.Resources = given(spec)
+		}
+	}
 }
 
 // changeable picks a container whose image a user may change while the pod runs, to some effect.
