@@ -16,3 +16,11 @@ func TestImageVolumes_NeedContainerd21(t *testing.T) {
 		}
 	}
 }
+
+func TestTellsResources_IsContainerdsSince17(t *testing.T) {
+	for version, want := range map[string]bool{"1.6.20~ds1": false, "v1.7.0": true, "v2.4.2": true} {
+		if got := tellsResources(cri.Version{Name: "containerd", Version: version}); got != want {
+			t.Errorf("tellsResources(%s) = %v", version, got)
+		}
+	}
+}

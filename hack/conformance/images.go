@@ -86,7 +86,7 @@ func images(t *testbed.Program) map[string]ociarchive.Image {
 // withBash is busybox with bash as the sh of its path: specs that call it set environment variables with names that
 // Debian's busybox, unlike upstream's, does not hand on. Those that call /bin/sh read its messages, which are busybox's.
 func withBash(t *testbed.Program, box ociarchive.Image) ociarchive.Image {
-	box.Files = append(slices.Clone(box.Files), fromDisk(t, "/bin/bash-static", "/usr/local/bin/sh"))
+	box.Files = append(slices.Clone(box.Files), fromDisk(t, filepath.Join(testbed.ToolsDir(), "debian", "bin", "bash-static"), "/usr/local/bin/sh"))
 	return box
 }
 
