@@ -55,10 +55,13 @@ func newResourceDescs() resourceDescs {
 	}
 }
 
-// resource are the series of /metrics/resource.
+// series are those of /metrics/resource. Of two pods of one name, one of which still ends, the later one counts.
 func (d resourceDescs) series(s *statsapi.Summary, failed bool) []series {
 	out := usage(s.Node.CPU, s.Node.Memory, d.nodeCPU, d.nodeMemory)
-	for _, p := range s.Pods {
+	for i, p := range s.Pods {
+		if i+1 < len(s.Pods) && s.Pods[i+1].PodRef.Name == p.PodRef.Name && s.Pods[i+1].PodRef.Namespace == p.PodRef.Namespace {
+			continue
+		}
 		labels := []string{p.PodRef.Name, p.PodRef.Namespace}
 		out = append(out, usage(p.CPU, p.Memory, d.podCPU, d.podMemory, labels...)...)
 		for _, c := range p.Containers {

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,7 +24,8 @@ func Summary(r Readings) *statsapi.Summary {
 		}
 	}
 	slices.SortFunc(out.Pods, func(a, b statsapi.PodStats) int {
-		return cmp.Or(cmp.Compare(a.PodRef.Namespace, b.PodRef.Namespace), cmp.Compare(a.PodRef.Name, b.PodRef.Name))
+		return cmp.Or(cmp.Compare(a.PodRef.Namespace, b.PodRef.Namespace), cmp.Compare(a.PodRef.Name, b.PodRef.Name),
+			a.StartTime.Compare(b.StartTime.Time))
 	})
 	return out
 }
@@ -86,7 +88,7 @@ func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsap
 		out.ProcessStats = &statsapi.ProcessStats{ProcessCount: &n.Value}
 	}
 	disk, walked := r.Disk[p.UID]
-	for _, c := range s.GetContainers() {
+	for _, c := range newest(s.GetContainers()) {
 		out.Containers = append(out.Containers, containerStats(r, p, c, disk))
 	}
 	slices.SortFunc(out.Containers, func(a, b statsapi.ContainerStats) int { return cmp.Compare(a.Name, b.Name) })
@@ -100,6 +102,18 @@ func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsap
 		out.VolumeStats = append(out.VolumeStats, claimStats(p, r.Claims[p.UID], r.At)...)
 	}
 	return out
+}
+
+// newest leaves out the attempts before the newest of each container: some runtimes tell of what has ended, too.
+func newest(all []*runtimeapi.ContainerStats) []*runtimeapi.ContainerStats {
+	byName := map[string]*runtimeapi.ContainerStats{}
+	for _, c := range all {
+		m := c.GetAttributes().GetMetadata()
+		if old := byName[m.GetName()]; old == nil || old.GetAttributes().GetMetadata().GetAttempt() < m.GetAttempt() {
+			byName[m.GetName()] = c
+		}
+	}
+	return slices.Collect(maps.Values(byName))
 }
 
 func containerStats(r Readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk stats.Pod) statsapi.ContainerStats {

@@ -163,9 +163,13 @@ func (j *joined) deletionWaits() {
 	defer w.Stop()
 	j.kubectl("delete", "pod", "stubborn", "--wait=false")
 	var last *v1.Pod
+	var deadline time.Time // the last event's is that of the deletion for good
 	for e := range w.ResultChan() {
 		if q, ok := e.Object.(*v1.Pod); ok {
 			last = q
+		}
+		if deadline.IsZero() && last.DeletionTimestamp != nil {
+			deadline = last.DeletionTimestamp.Time
 		}
 		if e.Type == "DELETED" {
 			break
@@ -175,7 +179,7 @@ func (j *joined) deletionWaits() {
 	if last.Status.Phase != v1.PodFailed || c == nil || c.ExitCode != 137 {
 		j.t.Fatalf("the last that the API saw of it: %s", describeStatus(last.Status))
 	}
-	if waited := c.FinishedAt.Sub(last.DeletionTimestamp.Time); waited < -time.Second {
+	if waited := c.FinishedAt.Sub(deadline); waited < -time.Second {
 		j.t.Errorf("it was killed %s before its deadline", -waited)
 	}
 	if last.Status.PodIP != p.Status.PodIP {
