@@ -200,6 +200,7 @@ func (a *Agent) pass(ctx context.Context) error {
 		a.know(n)
 		return nil
 	case !listed:
+		a.suppose(n, status)
 		return nil // the watch pokes as soon as it knows
 	case n.UID == "":
 		if n, err = a.register(ctx, status); err != nil || n == nil {
@@ -207,6 +208,17 @@ func (a *Agent) pass(ctx context.Context) error {
 		}
 	}
 	return errors.Join(a.adopt(ctx, n), a.report(ctx, status, now), a.csiNode(ctx))
+}
+
+// suppose keeps what the agent itself sees for as long as the API server has not told the Node.
+func (a *Agent) suppose(n *v1.Node, status v1.NodeStatus) {
+	n = n.DeepCopy()
+	n.Status = status
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.listed {
+		a.node = n
+	}
 }
 
 // register creates the Node. A nil Node without an error means that the agent is told not to.

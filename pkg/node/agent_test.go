@@ -243,6 +243,9 @@ func TestAgent_JoinsWithinTenSecondsOfAnOutagesEnd(t *testing.T) {
 		if c := a.Told().Status.Conditions; len(c) == 0 || c[0].Type != node.Unavailable || c[0].Reason != "Unreachable" || !strings.Contains(c[0].Message, "cannot watch the Node") {
 			t.Errorf("the outage is not told: %+v", c)
 		}
+		if c := a.Node().Status.Conditions; len(c) == 0 || c[len(c)-1].Type != v1.NodeReady || c[len(c)-1].Status != v1.ConditionTrue {
+			t.Errorf("a node without an API server is not what it sees of itself: %+v", c)
+		}
 		s.mu.Lock()
 		s.away = false
 		s.mu.Unlock()

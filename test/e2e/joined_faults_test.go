@@ -62,6 +62,8 @@ func TestJoined_NamesAnAPIServerThatCannotBeUsed(t *testing.T) {
 		{"it answers 429", func(j *joined) { stopHogging = j.hog() }, func(*joined) { stopHogging() }, "Throttled", "too many requests"},
 		{"it hangs", func(j *joined) { j.API().Signal(syscall.SIGSTOP) }, func(j *joined) { j.API().Signal(syscall.SIGCONT) }, "Unreachable", "no answer from"},
 		{"it is away", func(j *joined) { j.StopAPI() }, func(j *joined) { j.StartAPI() }, "Unreachable", "connection refused"},
+		{"it refuses the node's certificate, which has expired", func(j *joined) { j.clientCertificate(-time.Minute) },
+			func(j *joined) { j.clientCertificate(time.Hour) }, "Unauthorized", "renew the client certificate or the token"},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			j := j.in(t)
@@ -97,6 +99,14 @@ func TestJoined_NamesAnAPIServerThatCannotBeUsed(t *testing.T) {
 		})
 	}
 	j.forgets()
+}
+
+// clientCertificate starts the agent again with a certificate that is valid for so long.
+func (j *joined) clientCertificate(life time.Duration) {
+	j.t.Helper()
+	user := "system:node:" + j.agent.NodeName
+	j.CA.Issue(strings.ReplaceAll(user, ":", "-"), testbed.Cert{Name: user, Groups: []string{"system:nodes"}, Life: life})
+	j.agent.Restart()
 }
 
 // hog throttles the node and holds the one request that it may have: a body that does not end.

@@ -10,6 +10,9 @@
 //	cp := e.ControlPlane()
 //	a := e.Agent(testbed.AgentConfig{Containerd: cd, ControlPlane: cp})
 //
+// For a cluster of several nodes, e.NodeEnv gives each an Env in a network namespace of its own, to call Containerd, Agent
+// and KubeProxy on.
+//
 // An Env is a number N, held by a file lock. From it follow the directory /tmp/minikubelet-e2e/N, the bridge mktN, the
 // cgroup /mktN, the pod network 10.241.N.0/24, the service network 10.242.N.0/24 and the ports from 20000+100*N. What a
 // killed test leaves behind is found by its number, whose lock is free, and removed by the next New.
