@@ -86,10 +86,14 @@ func CertificateTTL(of string, now func() *tls.Certificate) prometheus.Collector
 }
 
 // Handler serves /metrics.
-func (a *Agent) Handler() http.Handler { return promhttp.HandlerFor(a.all, promhttp.HandlerOpts{}) }
+func (a *Agent) Handler() http.Handler {
+	return promhttp.HandlerFor(a.all, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
 
 // Probes serves /metrics/probes.
-func (a *Agent) Probes() http.Handler { return promhttp.HandlerFor(a.probes, promhttp.HandlerOpts{}) }
+func (a *Agent) Probes() http.Handler {
+	return promhttp.HandlerFor(a.probes, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
 
 // Operation counts one call of the runtime. Name is its method as gRPC has it: /runtime.v1.RuntimeService/RunPodSandbox.
 func (a *Agent) Operation(method string, took time.Duration, err error) {

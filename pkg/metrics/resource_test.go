@@ -2,6 +2,9 @@ package metrics
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,5 +52,16 @@ func TestResource_TellsEachContainerOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"container_memory_working_set_bytes 7"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Monitoring gets what can be told, also when there is something wrong with a part of it.
+func TestServe_GoesOnWithoutWhatIsToldTwice(t *testing.T) {
+	d := newResourceDescs()
+	one := series{desc: d.nodeCPU, kind: prometheus.CounterValue, value: 1}
+	w := httptest.NewRecorder()
+	serve(w, httptest.NewRequest(http.MethodGet, "/", nil), []series{one, one, {desc: d.nodeMemory, kind: prometheus.GaugeValue, value: 2}})
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "node_memory_working_set_bytes 2") {
+		t.Errorf("%d\n%s", w.Code, w.Body)
 	}
 }

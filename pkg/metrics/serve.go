@@ -50,13 +50,18 @@ func (c *Collector) handler(disk bool, make func(r Readings, failed bool) []seri
 		if err != nil {
 			slog.Warn("metrics lack what could not be measured", "path", r.URL.Path, "err", err)
 		}
-		registry := prometheus.NewRegistry()
-		if err := registry.Register(once(make(readings, err != nil))); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+		serve(w, r, make(readings, err != nil))
 	})
+}
+
+// serve answers with series. What is wrong with one of them does not keep back the others.
+func serve(w http.ResponseWriter, r *http.Request, all []series) {
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(once(all)); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(w, r)
 }
 
 // once is a collector of series that are made already. It describes nothing, so that their set may change.
