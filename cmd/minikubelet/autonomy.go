@@ -121,6 +121,8 @@ func (a *agent) keepTaints() {
 	default:
 		return // what is known is not the API server's word
 	}
+	a.tainting.Lock() // changes are told by several goroutines
+	defer a.tainting.Unlock()
 	now, err := json.Marshal(a.node.Node().Spec.Taints)
 	if err != nil {
 		return

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -86,6 +87,7 @@ type agent struct {
 	configz   func() any                  // the configuration that is in force
 	verbosity func(int)                   // changes how much is logged, until the next reload
 	changes   *broadcast
+	tainting  sync.Mutex // of the file of the Node's taints
 
 	// Of the goroutine that feeds the set.
 	held             map[types.UID]pod.Record // remembered, and not to be started before the API server was heard

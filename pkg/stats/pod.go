@@ -110,7 +110,11 @@ func (s *Source) runtime(ctx context.Context) (map[types.UID]map[string]RuntimeU
 		if byPod[u.Pod] == nil {
 			byPod[u.Pod] = map[string]RuntimeUsage{}
 		}
-		byPod[u.Pod][u.Container] = u
+		sum := byPod[u.Pod][u.Container] // what ended keeps its writable layer until it is removed
+		sum.WorkingSet += u.WorkingSet
+		sum.Writable += u.Writable
+		sum.WritableInodes += u.WritableInodes
+		byPod[u.Pod][u.Container] = sum
 	}
 	return byPod, err
 }

@@ -168,7 +168,10 @@ func TestPods(t *testing.T) {
 			return ""
 		},
 		Containers: func(context.Context) ([]RuntimeUsage, error) {
-			return []RuntimeUsage{{Pod: "u", Container: "c", WorkingSet: 3000, Writable: 1 << 20, WritableInodes: 3}}, nil
+			return []RuntimeUsage{
+				{Pod: "u", Container: "c", WorkingSet: 3000, Writable: 1 << 19, WritableInodes: 1},
+				{Pod: "u", Container: "c", Writable: 1 << 19, WritableInodes: 2}, // a run that is over
+			}, nil
 		},
 	})
 	other := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "gone"}}
