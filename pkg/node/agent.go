@@ -294,7 +294,7 @@ func (a *Agent) know(n *v1.Node) {
 	n.ManagedFields = nil
 	a.mu.Lock()
 	stale := a.node.UID == n.UID && newer(a.node, n)
-	if !stale {
+	if a.listed = true; !stale { // at once: a Node that was told and is not known yet would be registered again
 		a.node = n
 	}
 	if n.UID != "" {
@@ -322,9 +322,6 @@ func (s seen) Connected()       { s.fails.watching.OK() }
 func (s seen) Failed(err error) { s.fails.watching.Failed(err) }
 
 func (s seen) Replace(objects []runtime.Object) {
-	s.mu.Lock()
-	s.listed = true
-	s.mu.Unlock()
 	if len(objects) == 0 {
 		s.gone()
 		return

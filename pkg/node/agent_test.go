@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
@@ -100,9 +102,21 @@ func (s *server) Update(_ context.Context, k kube.Key, obj, _ runtime.Object) er
 	return nil
 }
 
-func (s *server) Patch(_ context.Context, k kube.Key, _ []byte, into runtime.Object) error {
+func (s *server) Patch(_ context.Context, k kube.Key, patch []byte, into runtime.Object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	old, err := json.Marshal(s.node)
+	if err != nil {
+		return err
+	}
+	patched, err := strategicpatch.StrategicMergePatch(old, patch, v1.Node{})
+	if err != nil {
+		return err
+	}
+	s.node = &v1.Node{}
+	if err := json.Unmarshal(patched, s.node); err != nil {
+		return err
+	}
 	s.node.DeepCopyInto(into.(*v1.Node))
 	k.Resource += Resource(k.Sub)
 	return s.call("patch", k)
