@@ -145,7 +145,6 @@ func (c *cluster) stateful() {
 // measured reads, through the API server, what autoscalers live on: the use of a node and of a pod on it.
 func (c *cluster) measured(m *machine) {
 	c.t.Helper()
-	pods := c.onNode(m)
 	c.eventually(m.name+" tells the use of its pods", func() error {
 		metrics, err1 := c.Kubectl("get", "--raw", "/api/v1/nodes/"+m.name+"/proxy/metrics/resource")
 		out, err2 := c.Kubectl("get", "--raw", "/api/v1/nodes/"+m.name+"/proxy/stats/summary")
@@ -173,7 +172,7 @@ func (c *cluster) measured(m *machine) {
 		if summary.Node.NodeName != m.name || !strings.Contains(metrics, "node_cpu_usage_seconds_total ") {
 			return fmt.Errorf("node %q, metrics %.300s", summary.Node.NodeName, metrics)
 		}
-		for name, p := range pods {
+		for name, p := range c.onNode(m) { // those of a CronJob come and go
 			if p.Status.Phase != v1.PodRunning || p.DeletionTimestamp != nil {
 				continue
 			}
