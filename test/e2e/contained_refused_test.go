@@ -90,10 +90,11 @@ func TestContained_Refuses(t *testing.T) {
 		c := contained{name: name, spec: spec, with: strings.ReplaceAll(with, "$port", port), script: "sleep 3600"}
 		bodies = append(bodies, c.pod())
 	}
-	s.WriteManifest("objects.yaml", containedObjects+missingHandler)
 	pod("port", "", "ports: [{containerPort: 80, hostPort: $port}]")
 	pod("classed", "runtimeClassName: other", "resources: {requests: {cpu: 100m}, limits: {memory: 16Mi}}")
 	s.WriteManifest("first.yaml", pods(bodies...))
+	s.event("classed", "FailedCreatePodSandBox", `Failed to create pod sandbox: RuntimeClass "other" not found`)
+	s.WriteManifest("objects.yaml", containedObjects+missingHandler) // its overhead is the pod's all the same
 	for _, name := range []string{"port", "classed"} {
 		s.ready(name)
 	}

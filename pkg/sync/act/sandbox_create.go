@@ -37,6 +37,11 @@ func (e *Executor) runSandbox(ctx context.Context, p *v1.Pod, attempt uint32) er
 	if err != nil {
 		return err
 	}
+	if len(p.Spec.Overhead) > 0 { // its RuntimeClass may have come after the pod's cgroup was made
+		if err := e.cfg.Cgroups.CreatePod(p); err != nil {
+			return err
+		}
+	}
 	if _, err = e.cfg.Runtime.RunPodSandbox(ctx, cfg, handler); err != nil && ctx.Err() == nil {
 		if mended, mendErr := e.cfg.Repair(ctx, err); mended {
 			_, err = e.cfg.Runtime.RunPodSandbox(ctx, cfg, handler)
@@ -55,6 +60,9 @@ func (e *Executor) handler(ctx context.Context, p *v1.Pod) (string, error) {
 		class, err := e.cfg.Runs.Class(ctx, *c)
 		if err != nil {
 			return "", err
+		}
+		if o := class.Overhead; pod.IsStatic(p) && o != nil && len(o.PodFixed) > 0 && len(p.Spec.Overhead) == 0 {
+			return "", fmt.Errorf("RuntimeClass %q has just come, and its overhead is not the pod's yet", *c)
 		}
 		name = class.Handler
 	}
