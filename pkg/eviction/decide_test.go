@@ -54,7 +54,7 @@ func TestState_Next(t *testing.T) {
 }
 
 func TestState_WhatIsNotMeasuredIsNotShort(t *testing.T) {
-	all, err := Parse(Settings{Hard: DefaultHard()})
+	all, err := Parse(Settings{Hard: map[string]string{"memory.available": "100Mi", "nodefs.available": "10%", "imagefs.inodesFree": "5%"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,17 +73,6 @@ type Settings struct {
 	Hard, Soft, SoftGracePeriod, MinimumReclaim map[string]string
 }
 
-// DefaultHard are the hard thresholds of a node that sets none.
-func DefaultHard() map[string]string {
-	return map[string]string{
-		"memory.available":   "100Mi",
-		"nodefs.available":   "10%",
-		"nodefs.inodesFree":  "5%",
-		"imagefs.available":  "15%",
-		"imagefs.inodesFree": "5%",
-	}
-}
-
 // Parse makes thresholds of settings: memory first, then by name, hard before soft. A threshold of 0% or 100% is one
 // that is switched off.
 func Parse(s Settings) ([]Threshold, error) {

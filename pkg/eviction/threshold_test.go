@@ -29,9 +29,6 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := Parse(Settings{Hard: DefaultHard()}); err != nil {
-		t.Error(err)
-	}
 	for _, tc := range []struct {
 		settings Settings
 		err      string

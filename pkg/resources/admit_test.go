@@ -1,13 +1,11 @@
 package resources
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
@@ -107,33 +105,6 @@ func TestAdmit(t *testing.T) {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-func TestLedger_CountsWhatWasAdmittedUntilItIsReleased(t *testing.T) {
-	var l Ledger
-	pods := make([]*v1.Pod, 4)
-	for i := range pods {
-		pods[i] = with(asking("cpu", "1"))
-		pods[i].UID = types.UID(fmt.Sprint(i))
-	}
-	l.Book(pods[0])
-	if v := l.Admit(node(), pods[1]); v != nil {
-		t.Errorf("refused: %+v", v)
-	}
-	if v := l.Admit(node(), pods[1]); v != nil {
-		t.Errorf("refused the second time: %+v", v)
-	}
-	if v := l.Admit(node(), pods[2]); v == nil || v.Reason != "OutOfcpu" {
-		t.Errorf("verdict %+v on a full node", v)
-	}
-	if got := l.BurstableCPU(); got != 2000 {
-		t.Errorf("burstable pods request %d", got)
-	}
-	l.Release(pods[0].UID)
-	l.Release(pods[0].UID)
-	if v := l.Admit(node(), pods[3]); v != nil {
-		t.Errorf("refused after a release: %+v", v)
 	}
 }
 

@@ -3,7 +3,6 @@ package sources
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -123,8 +122,3 @@ func (s Set) Since(old Set) Change {
 // Keep reports whether a pod that runs from before this process started, and is not in the set, must be left alone: its
 // source has not said yet all that it holds. A source that is not configured is complete once an empty update of it is merged.
 func (s Set) Keep(source pod.Source) bool { return !s.Complete[source] }
-
-// Removal is the order to end a pod that its source no longer has.
-func Removal(d pod.Desired, now time.Time) *pod.Stop {
-	return &pod.Stop{By: string(d.Source), Grace: pod.GracePeriod(d.Pod), At: now, Remove: true}
-}
