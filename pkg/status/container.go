@@ -92,7 +92,11 @@ func (b *build) exited(s *v1.ContainerStatus, role pod.Role, c *pod.Container, p
 			w.Message = b.d.Waiting[""].Message
 		}
 		if again := role == pod.Init && c.ExitCode == 0; w.Message == "" && !again {
-			return // about to start again, with nothing in the way: its end is what there is to tell
+			// About to start again, with nothing in the way: its end is what there is to tell, or that it waited for this.
+			if b.same(prior, c) && prior.State.Waiting != nil {
+				s.LastTerminationState, s.State = s.State, *prior.State.DeepCopy()
+			}
+			return
 		}
 		s.LastTerminationState = s.State
 		s.State = v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: w.Reason, Message: w.Message}}

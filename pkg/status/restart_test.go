@@ -115,3 +115,15 @@ func TestBuild_AnInitContainerThatRunsAgainIsNotDone(t *testing.T) {
 		t.Errorf("%+v, %+v", c, s.InitContainerStatuses[0])
 	}
 }
+
+// When its wait is over and it has not run yet, nothing new is known of a container in a crash loop.
+func TestBuild_LeavesACrashLoopWhenTheContainerRuns(t *testing.T) {
+	in := input(testPod(v1.Container{Name: "a"}), exited("a", 2, 3))
+	loops := map[string]pod.Reason{"a": {Reason: "CrashLoopBackOff", Message: "back-off 10s"}}
+	in.Record.Status = status.Build(in, plan.Decision{Record: in.Record, Waiting: loops}, host)
+	about := map[string]pod.Reason{"a": {Reason: "ContainerCreating"}}
+	c := status.Build(in, plan.Decision{Record: in.Record, Waiting: about}, host).ContainerStatuses[0]
+	if w, last := c.State.Waiting, c.LastTerminationState.Terminated; w == nil || w.Reason != "CrashLoopBackOff" || last == nil || last.ExitCode != 3 {
+		t.Errorf("the status is %+v", c)
+	}
+}
