@@ -39,7 +39,8 @@ func (o *observer) Local(uid types.UID) (pod.Observed, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return pod.Observed{}, fmt.Errorf("cannot look for the pod's directory: %w", err)
 	}
-	return pod.Observed{Mounts: mounts, Cgroup: o.cgroups.ExistsPod(uid), Dir: err == nil}, nil
+	cgroup := o.cgroups.ExistsPod(uid)
+	return pod.Observed{Mounts: mounts, Cgroup: cgroup, CgroupLeft: cgroup || o.cgroups.LeftOfPod(uid), Dir: err == nil}, nil
 }
 
 func (o *observer) Refresh(uid types.UID) { o.runtime.Refresh(string(uid)) }

@@ -24,9 +24,9 @@ import (
 )
 
 const (
-	refreshEvery = time.Minute     // content of configMap, secret and the like
-	sweepEvery   = 5 * time.Minute // what nobody names
-	releaseRetry = 30 * time.Second
+	refreshEvery = time.Minute      // content of configMap, secret and the like
+	sweepEvery   = 5 * time.Minute  // what nobody names
+	sweepAgain   = 30 * time.Second // what the runtime was at when the last agent died shows only later
 	beatEvery    = 5 * time.Second
 	beatLost     = 60 * time.Second
 )
@@ -127,8 +127,14 @@ func (u *upkeep) sweep(ctx context.Context) error {
 		return nil
 	case <-u.synced:
 	}
-	u.bury(ctx)
-	return every(ctx, sweepEvery, func() { u.bury(ctx) })
+	for wait := sweepAgain; ; wait = sweepEvery {
+		u.bury(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
 }
 
 func (u *upkeep) bury(ctx context.Context) {
@@ -148,17 +154,17 @@ func (u *upkeep) bury(ctx context.Context) {
 	u.set.Bury(ctx, slices.Collect(maps.Values(found)))
 }
 
-// release gives back the network attachments whose sandbox the runtime no longer has: at the start, until none is left,
-// and then now and then.
+// release gives back the network attachments whose sandbox the runtime no longer has: at the start and again soon, until
+// none is left, and then now and then.
 func (u *upkeep) release(ctx context.Context, sandboxes func(context.Context) (map[string]bool, error)) error {
-	wait := time.Duration(0)
+	wait, begun := time.Duration(0), false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(wait):
 		}
-		wait = releaseRetry
+		wait = sweepAgain
 		live, err := sandboxes(ctx)
 		if err != nil {
 			continue
@@ -167,9 +173,10 @@ func (u *upkeep) release(ctx context.Context, sandboxes func(context.Context) (m
 		switch {
 		case err != nil && ctx.Err() == nil:
 			slog.Warn("cannot release a network attachment that is left over: it is tried again", "err", err)
-		case left == 0:
+		case left == 0 && begun:
 			wait = sweepEvery
 		}
+		begun = true
 	}
 }
 

@@ -200,6 +200,17 @@ func (t *Tree) ExistsPod(uid types.UID) bool {
 	})
 }
 
+// LeftOfPod reports whether a pod has a cgroup in any hierarchy, also in one that limits nothing.
+func (t *Tree) LeftOfPod(uid types.UID) bool {
+	return slices.ContainsFunc(classes, func(class v1.PodQOSClass) bool {
+		n, err := t.pod(class, uid)
+		return err == nil && slices.ContainsFunc(t.all, func(h hierarchy) bool {
+			_, err := os.Stat(filepath.Join(h.dir, t.drv.path(n)))
+			return err == nil
+		})
+	})
+}
+
 // PodDir is the directory of a pod's cgroup in the hierarchy of a v1 controller, or in the only one of v2, and "" when
 // there is none.
 func (t *Tree) PodDir(uid types.UID, controller string) string {

@@ -162,6 +162,29 @@ func TestTree_CreateAndRemove(t *testing.T) {
 	}
 }
 
+// A runtime that was asked by an agent that died makes a pod's cgroup again after it was removed, and cleans up in part.
+func TestTree_SeesAndRemovesWhatIsLeftInOneHierarchy(t *testing.T) {
+	tree := realTree(t)
+	for _, h := range tree.all {
+		n, err := tree.pod(v1.PodQOSBestEffort, "left-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tree.LeftOfPod("left-1") {
+			t.Fatalf("before %s: something is left", h.dir)
+		}
+		if err := os.MkdirAll(filepath.Join(h.dir, tree.drv.path(n)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if !tree.LeftOfPod("left-1") {
+			t.Errorf("what is left in %s is not seen", h.dir)
+		}
+		if err := tree.RemovePod("left-1"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestTree_RemovePodTellsOfProcessesAndKillPodKillsThem(t *testing.T) {
 	tree := realTree(t)
 	p := podWith("busy", nil, nil)

@@ -17,8 +17,13 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 )
 
-// killDelay is how long the pipes of a plugin are waited for after it was killed.
-const killDelay = time.Second
+const (
+	// finishTime is what a plugin has to finish when its request is given up: one that is killed half-way may leave what no DEL
+	// finds, as host-local does with an address whose owner it had not written yet.
+	finishTime = 3 * time.Second
+	// killDelay is how long the pipes of a plugin are waited for after it was killed.
+	killDelay = time.Second
+)
 
 // maxStderr is how much of a failed plugin's standard error goes into its error, in bytes, counted from the end.
 const maxStderr = 2048
@@ -45,12 +50,19 @@ func (p *plugins) ExecPlugin(ctx context.Context, path string, stdin []byte, env
 	var stdout, stderr bounded
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = killDelay
+	var kill *time.Timer
+	cmd.Cancel = func() error {
+		kill = time.AfterFunc(finishTime, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		return os.ErrProcessDone // as a plugin that ends by itself
+	}
+	cmd.WaitDelay = finishTime + killDelay
 	if p.lock != nil {
 		cmd.ExtraFiles = []*os.File{p.lock.f}
 	}
 	err := cmd.Run()
+	if kill != nil {
+		kill.Stop()
+	}
 	if err == nil {
 		return stdout.Bytes(), nil
 	}

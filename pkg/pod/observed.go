@@ -9,6 +9,7 @@ type Observed struct {
 	Mounts     map[string]Mount // by volume name
 	Images     map[string]Image // by container name: images resolved for a start, in this life of the agent
 	Cgroup     bool             // the pod's cgroup exists
+	CgroupLeft bool             // or a part of it that limits nothing: a runtime that was late has made it again
 	Dir        bool             // the pod's directory exists
 }
 

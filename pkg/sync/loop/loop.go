@@ -26,7 +26,7 @@ const retryLook = 2 * time.Second
 type Observer interface {
 	// Runtime returns what the runtime has of a pod, newest first.
 	Runtime(ctx context.Context, uid types.UID) ([]pod.Sandbox, []pod.Container, error)
-	// Local returns what this node's file systems have of a pod; only Mounts, Cgroup and Dir are set.
+	// Local returns what this node's file systems have of a pod; only Mounts, Cgroup, CgroupLeft and Dir are set.
 	Local(uid types.UID) (pod.Observed, error)
 	// Refresh has the next look read the pod's containers anew, which were changed in place.
 	Refresh(uid types.UID)
@@ -273,7 +273,7 @@ func (l *loop) look(ctx context.Context) (plan.Input, error) {
 	if err != nil {
 		return plan.Input{}, err
 	}
-	m.observed.Mounts, m.observed.Cgroup, m.observed.Dir = local.Mounts, local.Cgroup, local.Dir
+	m.observed.Mounts, m.observed.Cgroup, m.observed.CgroupLeft, m.observed.Dir = local.Mounts, local.Cgroup, local.CgroupLeft, local.Dir
 	m.observed.Images = m.images
 	in := plan.Input{
 		Desired: *l.desired.Load(), Observed: m.observed, Record: m.record, Failures: m.failures,

@@ -62,7 +62,7 @@ func (w *world) Local(uid types.UID) (pod.Observed, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.pod(uid)
-	return pod.Observed{Mounts: maps.Clone(o.Mounts), Cgroup: o.Cgroup, Dir: o.Dir}, nil
+	return pod.Observed{Mounts: maps.Clone(o.Mounts), Cgroup: o.Cgroup, CgroupLeft: o.Cgroup, Dir: o.Dir}, nil
 }
 
 func (w *world) Do(ctx context.Context, in plan.Input, a plan.Action) (*pod.Image, error) {

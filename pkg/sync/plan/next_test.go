@@ -298,3 +298,17 @@ func TestNext_RestartsAtOnceWhenTheExitLiesAhead(t *testing.T) {
 		}
 	}
 }
+
+// What a late runtime has made again of a cgroup limits nothing, and has to go all the same.
+func TestNext_RemovesWhatIsLeftOfACgroup(t *testing.T) {
+	in := plan.Input{
+		Desired: pod.Desired{Pod: &v1.Pod{}, Stop: &pod.Stop{Remove: true}}, Observed: pod.Observed{CgroupLeft: true}, Now: epoch,
+	}
+	d := plan.Next(in)
+	if d.Done || len(d.Actions) != 1 || d.Actions[0].Kind != plan.CgroupRemove {
+		t.Errorf("done %v, actions %v", d.Done, d.Actions)
+	}
+	if in.Observed.CgroupLeft = false; !plan.Next(in).Done {
+		t.Error("it is not done when nothing is left")
+	}
+}

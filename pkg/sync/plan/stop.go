@@ -185,7 +185,7 @@ func (p *pass) release() {
 	down, boxes := p.releaseSandboxes(remove)
 	mounts := p.unmount(containers)
 	o := &p.in.Observed
-	cgroup := o.Cgroup || p.flying(string(CgroupCreate))
+	cgroup := o.Cgroup || o.CgroupLeft || p.flying(string(CgroupCreate))
 	if down && !mounts && cgroup && !p.flying(string(CgroupCreate)) {
 		p.do(Action{Kind: CgroupRemove})
 	}
