@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -152,10 +153,14 @@ func (c *cluster) chain() {
 	c.kubectl("delete", "pod", "client", "--timeout=30s")
 }
 
-// answers asks a URL from inside a pod until the answer holds a text: kube-proxy takes a moment to learn of a Service.
+// proxied is how long kube-proxy and CoreDNS may take to learn of a change: after an outage they ask again at their own
+// back-off, which has grown to half a minute.
+const proxied = 2 * time.Minute
+
+// answers asks a URL from inside a pod until the answer holds a text.
 func (c *cluster) answers(pod, url, want string) {
 	c.t.Helper()
-	c.eventually(pod+" reads "+url, func() error {
+	testbed.Eventually(c.t, proxied, pod+" reads "+url, func() error {
 		out, err := c.Kubectl("exec", pod, "--", "/web", "get", url)
 		if err == nil && !strings.Contains(out, want) {
 			err = fmt.Errorf("%q instead of %q", out, want)
