@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,7 @@ type agent struct {
 	preloaded chan struct{} // closed after its first pass
 	probes    *probes.Set
 	set       *loop.Set
+	starts    *loop.Limit // pods that are being brought up at once
 	upkeep    *upkeep
 	guard     *eviction.Guard
 	collector *images.Collector
@@ -181,7 +183,8 @@ func (a *agent) wireAPI(ctx context.Context) error {
 		a.api.services = kube.NewServiceList(a.api.client, keep, nil)
 	}
 	a.objects = newObjects(a.api.objects)
-	ec := events.Config{Node: a.nodeObject, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
+	a.starts = a.atOnce()
+	ec := events.Config{Node: a.nodeObject, Busy: a.starts.Busy, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
 	wc := writer.Config{Node: a.nodeObject}
 	if a.api.client != nil {
 		ec.API, wc.API = a.api.heartbeat, a.api.client
@@ -192,6 +195,11 @@ func (a *agent) wireAPI(ctx context.Context) error {
 		return a.rotations(cert != "")
 	}
 	return nil
+}
+
+// atOnce bounds how many pods are brought up, or torn down, at once.
+func (a *agent) atOnce() *loop.Limit {
+	return loop.NewLimit(cmp.Or(a.cfg.Pods.StartLimit, 2*runtime.NumCPU()))
 }
 
 // nodeObject is the Node as the agent knows it; before it is wired, its name alone.
@@ -300,10 +308,6 @@ func (a *agent) wirePods(context.Context) error {
 		Exec:   execProbe(a.runtime), Events: a.told.Event, Poke: func(uid types.UID) { a.set.Poke(uid, false) },
 		HostIP: func() string { return a.addresses()[0] },
 	})
-	limit := a.cfg.Pods.StartLimit
-	if limit == 0 {
-		limit = 2 * runtime.NumCPU()
-	}
 	a.set = loop.NewSet(&loop.Config{
 		Observer: a.observer, Actor: a.executor(), Records: a.fuse.records(store), Prober: a.probes,
 		Reporter: &reporter{writer: a.writer, runtime: a.observer.runtime, api: a.api, changed: a.changes.notify, starts: newStarts(a.counters)},
@@ -315,7 +319,7 @@ func (a *agent) wirePods(context.Context) error {
 		},
 		CrashLimit: a.cfg.Pods.MaxRestartDelay,
 		CFS:        resources.CFS{Quota: a.cfg.Cgroups.CPUQuota, Period: a.cfg.Cgroups.CPUQuotaPeriod},
-		Starts:     loop.NewLimit(limit), Stops: loop.NewLimit(limit), Boundary: a.fuse.boundary(),
+		Starts:     a.starts, Stops: a.atOnce(), Boundary: a.fuse.boundary(),
 	}, a.admit, a.resize)
 	a.upkeep = &upkeep{
 		set: a.set, runtime: a.observer.runtime, volumes: a.volumes, cgroups: a.cgroups, network: a.network.node,

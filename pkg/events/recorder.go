@@ -31,6 +31,7 @@ type Config struct {
 	Burst   int             // eventBurst; 0: 100
 	Log     *slog.Logger    // nil: slog.Default()
 	MaxKept int             // events in the store; 0: 1000
+	Busy    func() bool     // the API server is to be spared for a while; nil: never
 }
 
 // Recorder keeps events. Its methods are safe for concurrent use and never wait.

@@ -23,6 +23,8 @@ const (
 	similarMax   = 10 // different messages of one reason and object before they are combined
 	firstRetry   = 200 * time.Millisecond
 	lastRetry    = 10 * time.Second
+	heldFor      = 10 * time.Second // while the node has more urgent things to tell
+	heldLook     = 100 * time.Millisecond
 )
 
 // API is what the sink needs of an API client.
@@ -37,6 +39,7 @@ type sink struct {
 	queue  chan v1.Event
 	limit  *rate.Limiter
 	outage *kube.Outage
+	busy   func() bool
 
 	written map[string]v1.Event // by namespace/name of the event, or of the combined one
 	objects map[string]*subject
@@ -57,7 +60,7 @@ func newSink(cfg Config) *sink {
 		cfg.Burst = 100
 	}
 	return &sink{
-		api: cfg.API, queue: make(chan v1.Event, queued), limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
+		api: cfg.API, busy: cfg.Busy, queue: make(chan v1.Event, queued), limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
 		outage:  kube.NewOutage(cfg.Log, "write events to the API server"),
 		written: map[string]v1.Event{}, objects: map[string]*subject{},
 	}
@@ -77,9 +80,27 @@ func (s *sink) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-s.queue:
+			s.hold(ctx, e)
 			if e, ok := s.admit(e, time.Now()); ok && s.limit.Wait(ctx) == nil {
 				s.write(ctx, e)
 			}
+		}
+	}
+}
+
+// hold lets what is more urgent go first: an API server, and the node itself, that start a hundred pods have no time to spare
+// for what happened. An event is not held longer than heldFor after it happened.
+func (s *sink) hold(ctx context.Context, e v1.Event) {
+	if s.busy == nil || !s.busy() {
+		return
+	}
+	t := time.NewTicker(heldLook)
+	defer t.Stop()
+	for s.busy() && time.Since(e.LastTimestamp.Time) < heldFor {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
 		}
 	}
 }

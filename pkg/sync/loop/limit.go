@@ -49,6 +49,13 @@ func (l *Limit) Take(uid types.UID, t Turn) bool {
 	return false
 }
 
+// Busy reports whether pods wait for their turn: the node has more to do than it can do at once.
+func (l *Limit) Busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) > 0
+}
+
 // Release gives the turn back, or the place in the queue.
 func (l *Limit) Release(uid types.UID) {
 	l.mu.Lock()
