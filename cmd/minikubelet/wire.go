@@ -185,7 +185,7 @@ func (a *agent) wireAPI(ctx context.Context) error {
 	a.objects = newObjects(a.api.objects)
 	a.starts = a.atOnce()
 	ec := events.Config{Node: a.nodeObject, Busy: a.starts.Busy, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
-	wc := writer.Config{Node: a.nodeObject}
+	wc := writer.Config{Node: a.nodeObject, Busy: a.starts.Busy}
 	if a.api.client != nil {
 		ec.API, wc.API = a.api.heartbeat, a.api.client
 	}

@@ -23,7 +23,8 @@ const (
 	// gather is how long the status of a pod that is coming up may wait: most pods run before it is over, and an API server
 	// that takes a hundred pods at once has two writes for each of them and not three or four.
 	gather     = time.Second
-	refusedFor = time.Minute // until a write that the API server calls invalid is tried again as it is
+	gatherBusy = 10 * time.Second // where many pods wait for their turn: as long as a kubelet may take
+	refusedFor = time.Minute      // until a write that the API server calls invalid is tried again as it is
 )
 
 // API is what the writer needs of an API client.
@@ -38,6 +39,7 @@ type Config struct {
 	API      API             // nil: standalone, reports are dropped
 	Node     func() *v1.Node // owner of the mirror pods; they wait until it has a UID
 	Parallel int             // requests at once; 0: 8
+	Busy     func() bool     // many pods are coming up; nil: never
 	Log      *slog.Logger    // nil: slog.Default()
 }
 
@@ -96,11 +98,19 @@ func (w *Writer) Report(p *v1.Pod, status v1.PodStatus) {
 	case status.Phase != v1.PodPending:
 		e.calm = time.Time{}
 	case !e.dirty:
-		e.calm = time.Now().Add(gather)
+		e.calm = time.Now().Add(w.patience())
 	}
 	e.status, e.dirty, e.notYet = status, true, earliest(e)
 	w.mu.Unlock()
 	w.kick()
+}
+
+// patience is how long the status of a pod that comes up may wait for what follows it.
+func (w *Writer) patience() time.Duration {
+	if w.cfg.Busy != nil && w.cfg.Busy() {
+		return gatherBusy
+	}
+	return gather
 }
 
 // Finished says that nothing of the pod is left on the node. A pod that is being deleted is then deleted for good, after
