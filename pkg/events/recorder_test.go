@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,4 +204,36 @@ func TestRecorder_CutsLongMessagesAtARune(t *testing.T) {
 	if len(m) > 1024 || !strings.HasSuffix(m, "ä ...") || bytes.ContainsRune([]byte(m), '\uFFFD') {
 		t.Errorf("%d bytes, ends %q", len(m), m[len(m)-10:])
 	}
+}
+
+// Where many pods wait to be started, their statuses go first; an event waits for that, and not for ever.
+func TestRecorder_HoldsEventsBackWhileTheNodeIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		var busy atomic.Bool
+		busy.Store(true)
+		r := record(t, events.Config{API: s, Busy: busy.Load})
+		said := func() int {
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.log)
+		}
+		r.Event(web, "main", v1.EventTypeNormal, "Started", "Container started")
+		time.Sleep(5 * time.Second)
+		if n := said(); n != 0 {
+			t.Errorf("%d events were written while the node was busy", n)
+		}
+		time.Sleep(6 * time.Second)
+		if n := said(); n != 1 {
+			t.Errorf("%d events were written after 11 s, want the one", n)
+		}
+		r.Event(web, "main", v1.EventTypeNormal, "Killing", "Stopping container main")
+		time.Sleep(time.Second)
+		busy.Store(false)
+		time.Sleep(time.Second)
+		if n := said(); n != 2 {
+			t.Errorf("%d events were written when the node was no longer busy, want both", n)
+		}
+	})
 }

@@ -68,9 +68,13 @@ func (s *server) said() []string {
 
 func start(t *testing.T, s *server) *writer.Writer {
 	t.Helper()
-	w := writer.New(writer.Config{API: s, Node: func() *v1.Node {
-		return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "node-uid"}}
-	}})
+	return startWith(t, writer.Config{API: s})
+}
+
+func startWith(t *testing.T, cfg writer.Config) *writer.Writer {
+	t.Helper()
+	cfg.Node = func() *v1.Node { return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "node-uid"}} }
+	w := writer.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.Run(ctx) })
@@ -140,6 +144,21 @@ func TestWriter_APodThatComesUpAtOnceIsWrittenOnce(t *testing.T) {
 		time.Sleep(gather)
 		expect(t, s, `patch a {"metadata":{"uid":"a-uid"},"status":{"phase":"Running"}}`,
 			`patch b {"metadata":{"uid":"b-uid"},"status":{"phase":"Pending","podIP":"10.0.0.2"}}`)
+	})
+}
+
+func TestWriter_GathersLongerWhereManyPodsComeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		w := startWith(t, writer.Config{API: s, Busy: func() bool { return true }})
+		w.Report(apiPod("a"), phase(v1.PodPending))
+		w.Report(apiPod("b"), phase(v1.PodPending))
+		time.Sleep(9 * gather)
+		expect(t, s)
+		w.Report(apiPod("a"), phase(v1.PodRunning))
+		expect(t, s, `patch a {"metadata":{"uid":"a-uid"},"status":{"phase":"Running"}}`)
+		time.Sleep(2 * gather)
+		expect(t, s, `patch a {"metadata":{"uid":"a-uid"},"status":{"phase":"Running"}}`, `patch b {"metadata":{"uid":"b-uid"},"status":{"phase":"Pending"}}`)
 	})
 }
 
