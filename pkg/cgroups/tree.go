@@ -204,10 +204,7 @@ func (t *Tree) ExistsPod(uid types.UID) bool {
 func (t *Tree) LeftOfPod(uid types.UID) bool {
 	return slices.ContainsFunc(classes, func(class v1.PodQOSClass) bool {
 		n, err := t.pod(class, uid)
-		return err == nil && slices.ContainsFunc(t.all, func(h hierarchy) bool {
-			_, err := os.Stat(filepath.Join(h.dir, t.drv.path(n)))
-			return err == nil
-		})
+		return err == nil && slices.ContainsFunc(t.all, func(h hierarchy) bool { return t.existsIn(h, n) })
 	})
 }
 
@@ -272,15 +269,16 @@ func (t *Tree) pod(class v1.PodQOSClass, uid types.UID) (name, error) {
 	return t.node.child(last), nil
 }
 
+// exists reports whether a cgroup is where it limits something.
 func (t *Tree) exists(n name) bool {
-	for _, h := range t.all {
-		if t.v2 || h.has("cpu") || h.has("memory") || h.has("pids") {
-			if _, err := os.Stat(filepath.Join(h.dir, t.drv.path(n))); err == nil {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.all, func(h hierarchy) bool {
+		return (t.v2 || h.has("cpu") || h.has("memory") || h.has("pids")) && t.existsIn(h, n)
+	})
+}
+
+func (t *Tree) existsIn(h hierarchy, n name) bool {
+	_, err := os.Stat(filepath.Join(h.dir, t.drv.path(n)))
+	return err == nil
 }
 
 // RootDir is where the hierarchy of a v1 controller is mounted, or the only one of v2; "" when the node lacks it.
