@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/events"
 	"github.com/minikubelet/minikubelet/pkg/kube"
@@ -54,6 +56,12 @@ func (s *server) took(format string, args ...any) error {
 	}
 	s.log = append(s.log, line)
 	return nil
+}
+
+func (s *server) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.log)
 }
 
 func node() *v1.Node { return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}} }
@@ -206,7 +214,8 @@ func TestRecorder_CutsLongMessagesAtARune(t *testing.T) {
 	}
 }
 
-// Where many pods wait to be started, their statuses go first; an event waits for that, and not for ever.
+// Where many pods wait to be started, their statuses go first; an event waits for that, but neither for ever nor if it is a
+// warning, and never so long that others would be lost.
 func TestRecorder_HoldsEventsBackWhileTheNodeIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
@@ -215,25 +224,37 @@ func TestRecorder_HoldsEventsBackWhileTheNodeIsBusy(t *testing.T) {
 		r := record(t, events.Config{API: s, Busy: busy.Load})
 		said := func() int {
 			synctest.Wait()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return len(s.log)
+			return len(s.all())
 		}
 		r.Event(web, "main", v1.EventTypeNormal, "Started", "Container started")
-		time.Sleep(5 * time.Second)
+		time.Sleep(20 * time.Second)
 		if n := said(); n != 0 {
 			t.Errorf("%d events were written while the node was busy", n)
 		}
-		time.Sleep(6 * time.Second)
-		if n := said(); n != 1 {
-			t.Errorf("%d events were written after 11 s, want the one", n)
+		r.Event(web, "main", v1.EventTypeWarning, "Unhealthy", "Liveness probe failed")
+		if n := said(); n != 1 || !strings.Contains(s.all()[0], "Unhealthy") {
+			t.Errorf("%d events were written after a warning, want that one: %v", n, s.all())
+		}
+		time.Sleep(11 * time.Second)
+		if n := said(); n != 2 {
+			t.Errorf("%d events were written after 31 s, want both", n)
 		}
 		r.Event(web, "main", v1.EventTypeNormal, "Killing", "Stopping container main")
 		time.Sleep(time.Second)
 		busy.Store(false)
 		time.Sleep(time.Second)
-		if n := said(); n != 2 {
-			t.Errorf("%d events were written when the node was no longer busy, want both", n)
+		if n := said(); n != 3 {
+			t.Errorf("%d events were written when the node was no longer busy, want all three", n)
+		}
+		busy.Store(true)
+		for i := range 700 {
+			p := web.DeepCopy()
+			p.Name, p.UID = fmt.Sprint("web-", i), types.UID(fmt.Sprint(i))
+			r.Event(p, "main", v1.EventTypeNormal, "Started", "Container started")
+		}
+		time.Sleep(20 * time.Second)
+		if n := said(); n < 3+100 || n > 3+300 {
+			t.Errorf("%d events were written while 700 waited, want those that leave half the room", n)
 		}
 	})
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,7 +25,7 @@ const (
 	similarMax   = 10 // different messages of one reason and object before they are combined
 	firstRetry   = 200 * time.Millisecond
 	lastRetry    = 10 * time.Second
-	heldFor      = 10 * time.Second // while the node has more urgent things to tell
+	heldFor      = 30 * time.Second // while the node has more urgent things to tell
 	heldLook     = 100 * time.Millisecond
 )
 
@@ -36,10 +38,13 @@ type API interface {
 // sink writes events to the API server: one goroutine, in order.
 type sink struct {
 	api    API
-	queue  chan v1.Event
+	wake   chan struct{}
 	limit  *rate.Limiter
 	outage *kube.Outage
 	busy   func() bool
+
+	mu      sync.Mutex
+	waiting []v1.Event // the oldest first
 
 	written map[string]v1.Event // by namespace/name of the event, or of the combined one
 	objects map[string]*subject
@@ -60,7 +65,8 @@ func newSink(cfg Config) *sink {
 		cfg.Burst = 100
 	}
 	return &sink{
-		api: cfg.API, busy: cfg.Busy, queue: make(chan v1.Event, queued), limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
+		api: cfg.API, busy: cfg.Busy, limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
+		wake:    make(chan struct{}, 1),
 		outage:  kube.NewOutage(cfg.Log, "write events to the API server"),
 		written: map[string]v1.Event{}, objects: map[string]*subject{},
 	}
@@ -68,41 +74,66 @@ func newSink(cfg Config) *sink {
 
 // offer hands an event over if there is room.
 func (s *sink) offer(e v1.Event) {
+	s.mu.Lock()
+	if len(s.waiting) < queued {
+		s.waiting = append(s.waiting, e)
+	}
+	s.mu.Unlock()
 	select {
-	case s.queue <- e:
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
 func (s *sink) run(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		e, ok := s.take(ctx)
+		if !ok {
 			return
-		case e := <-s.queue:
-			s.hold(ctx, e)
-			if e, ok := s.admit(e, time.Now()); ok && s.limit.Wait(ctx) == nil {
-				s.write(ctx, e)
-			}
+		}
+		if e, ok := s.admit(e, time.Now()); ok && s.limit.Wait(ctx) == nil {
+			s.write(ctx, e)
 		}
 	}
 }
 
-// hold lets what is more urgent go first: an API server, and the node itself, that start a hundred pods have no time to spare
-// for what happened. An event is not held longer than heldFor after it happened.
-func (s *sink) hold(ctx context.Context, e v1.Event) {
-	if s.busy == nil || !s.busy() {
-		return
-	}
-	t := time.NewTicker(heldLook)
-	defer t.Stop()
-	for s.busy() && time.Since(e.LastTimestamp.Time) < heldFor {
+// take waits for the event that is to be written next, or the end of the context.
+func (s *sink) take(ctx context.Context) (v1.Event, bool) {
+	for ctx.Err() == nil {
+		s.mu.Lock()
+		i := next(s.waiting, s.busy != nil && s.busy(), time.Now())
+		if i >= 0 {
+			e := s.waiting[i]
+			copy(s.waiting[1:i+1], s.waiting[:i])
+			s.waiting[0] = v1.Event{}
+			s.waiting = s.waiting[1:]
+			s.mu.Unlock()
+			return e, true
+		}
+		var look <-chan time.Time
+		if len(s.waiting) > 0 {
+			look = time.After(heldLook)
+		}
+		s.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return
-		case <-t.C:
+		case <-s.wake:
+		case <-look:
 		}
 	}
+	return v1.Event{}, false
+}
+
+// next returns which of the events that wait, the oldest first, is to be written now, or -1. While the node is busy what is
+// more urgent goes first: an API server, and the node itself, that start a hundred pods have no time to spare for what went
+// well. Such an event is not held longer than heldFor after it happened, nor until others find no room.
+func next(waiting []v1.Event, busy bool, now time.Time) int {
+	if !busy || len(waiting) > queued/2 {
+		return min(len(waiting), 1) - 1
+	}
+	return slices.IndexFunc(waiting, func(e v1.Event) bool {
+		return e.Type == v1.EventTypeWarning || now.Sub(e.LastTimestamp.Time) >= heldFor
+	})
 }
 
 // admit combines events that differ in the message only once they get many, and stops objects that make too many.

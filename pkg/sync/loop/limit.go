@@ -25,6 +25,7 @@ type Limit struct {
 	holding map[types.UID]*time.Timer
 	kept    map[types.UID]bool // outlived its lease: still through, no longer counted
 	waiting map[types.UID]Turn
+	crowd   bool
 }
 
 // NewLimit lets size pods through at once, at least one.
@@ -42,6 +43,7 @@ func (l *Limit) Take(uid types.UID, t Turn) bool {
 		return true
 	}
 	l.waiting[uid] = t
+	defer l.count()
 	if len(l.holding) < l.size && l.first() == uid {
 		l.grant(uid)
 		return true
@@ -49,12 +51,16 @@ func (l *Limit) Take(uid types.UID, t Turn) bool {
 	return false
 }
 
-// Busy reports whether pods wait for their turn: the node has more to do than it can do at once.
+// Busy reports whether the node has, or until a moment ago had, more to do than it can do at once: from the time that a pod
+// waits for its turn until every turn is given back.
 func (l *Limit) Busy() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.waiting) > 0
+	return l.crowd
 }
+
+// count finds out whether a crowd has come, or is gone.
+func (l *Limit) count() { l.crowd = len(l.waiting) > 0 || l.crowd && len(l.holding) > 0 }
 
 // Release gives the turn back, or the place in the queue.
 func (l *Limit) Release(uid types.UID) {
@@ -84,6 +90,7 @@ func (l *Limit) grant(uid types.UID) {
 
 // next grants what is free to those that wait.
 func (l *Limit) next() {
+	defer l.count()
 	for len(l.holding) < l.size && len(l.waiting) > 0 {
 		uid := l.first()
 		granted := l.waiting[uid].Granted

@@ -71,3 +71,17 @@ func TestLimit_AWithdrawnRequestTakesNoTurn(t *testing.T) {
 		t.Error("the free turn went to nobody")
 	}
 }
+
+func TestLimit_IsBusyFromTheFirstThatWaitsToTheLastThatIsThrough(t *testing.T) {
+	l := NewLimit(1)
+	var told []bool
+	step := func(do func()) { do(); told = append(told, l.Busy()) }
+	take := func(uid types.UID) func() { return func() { l.Take(uid, Turn{Granted: func() {}}) } }
+	release := func(uid types.UID) func() { return func() { l.Release(uid) } }
+	for _, do := range []func(){take("a"), take("b"), release("a"), release("b"), take("c"), release("c")} {
+		step(do)
+	}
+	if d := cmp.Diff([]bool{false, true, true, false, false, false}, told); d != "" {
+		t.Errorf("busy after each step (-want +got):\n%s", d)
+	}
+}
