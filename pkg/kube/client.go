@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -36,7 +37,7 @@ type Config struct {
 	UserAgent  string        // "minikubelet/v1.36.3 (linux/amd64)"; empty: "minikubelet"
 	QPS        float32       // requests per second, watches included; 0: 50
 	Burst      int           // 0: 100
-	Timeout    time.Duration // of one request, never of a watch; 0: 10 s
+	Timeout    time.Duration // of one request, never of a watch; 0: a minute, which an API server itself gives a request
 	Log        *slog.Logger  // for warnings that the API server sends; nil: slog.Default()
 }
 
@@ -46,7 +47,12 @@ type Client struct {
 	config  *rest.Config
 	http    *http.Client
 	timeout time.Duration
+	pace    *pace
 }
+
+// connectTime is how long an address may take to accept a connection. A server that answers late has accepted one: what
+// does not is away.
+const connectTime = 10 * time.Second
 
 // Scheme knows the API groups that a node needs and no others.
 func Scheme() (*runtime.Scheme, error) {
@@ -94,6 +100,7 @@ func Load(cfg Config) (*rest.Config, error) {
 	rc.QPS = orElse(cfg.QPS, 50)
 	rc.Burst = orElse(cfg.Burst, 100)
 	rc.WarningHandler = warnings{log}
+	rc.Dial = (&net.Dialer{Timeout: connectTime, KeepAlive: 30 * time.Second}).DialContext
 	return rc, nil
 }
 
@@ -103,7 +110,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewForConfig(rc, orElse(cfg.Timeout, 10*time.Second))
+	return NewForConfig(rc, orElse(cfg.Timeout, time.Minute))
 }
 
 // NewForConfig returns a client for a configuration that Load gave. The timeout is that of one request.
@@ -112,15 +119,15 @@ func NewForConfig(rc *rest.Config, timeout time.Duration) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the credentials of the kubeconfig: %w", err)
 	}
-	return newClient(rc, h, timeout)
+	return newClient(rc, h, timeout, &pace{})
 }
 
-func newClient(rc *rest.Config, h *http.Client, timeout time.Duration) (*Client, error) {
+func newClient(rc *rest.Config, h *http.Client, timeout time.Duration, p *pace) (*Client, error) {
 	c, err := rest.RESTClientForConfigAndClient(rc, h)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a client for %s: %w", rc.Host, err)
 	}
-	return &Client{rest: c, config: rc, http: h, timeout: timeout}, nil
+	return &Client{rest: c, config: rc, http: h, timeout: timeout, pace: p}, nil
 }
 
 // Unlimited is a client over the same connection that has no rate limit of its own and that no request of others can hold
@@ -128,11 +135,15 @@ func newClient(rc *rest.Config, h *http.Client, timeout time.Duration) (*Client,
 func (c *Client) Unlimited() (*Client, error) {
 	rc := rest.CopyConfig(c.config)
 	rc.QPS = -1
-	return newClient(rc, c.http, c.timeout)
+	return newClient(rc, c.http, c.timeout, c.pace)
 }
 
 // Host is the API server's address, as the kubeconfig has it.
 func (c *Client) Host() string { return c.config.Host }
+
+// Patience is how long an answer is worth waiting for where there is something else to take: least, and longer when the
+// server has taken longer of late.
+func (c *Client) Patience(least time.Duration) time.Duration { return c.pace.patience(least) }
 
 // Get reads one object.
 func (c *Client) Get(ctx context.Context, k Key, into runtime.Object) error {
@@ -194,17 +205,22 @@ func (c *Client) do(ctx context.Context, verb string, k Key, into runtime.Object
 	if set != nil {
 		set(r)
 	}
+	began := time.Now()
 	res := r.Do(short)
+	took := time.Since(began)
 	if into != nil {
 		err = res.Into(into)
 	} else {
 		err = res.Error()
 	}
+	if err == nil || !unreachable(err) {
+		c.pace.answered(took)
+	}
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return fmt.Errorf("cannot %s %s: no answer from %s in %s: %w", verbs(verb), k, c.Host(), c.timeout, err)
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("cannot %s %s: no answer from %s in %s: %w", verbs(verb), k, c.Host(), took.Round(100*time.Millisecond), err)
 	}
 	return fmt.Errorf("cannot %s %s: %w", verbs(verb), k, err)
 }

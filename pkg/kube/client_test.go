@@ -106,6 +106,27 @@ func TestClient_SaysWhenTheServerDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestClient_WaitsLongerForAServerThatIsSlow(t *testing.T) {
+	const late = 50 * time.Millisecond
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(late)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	u, err := c.Unlimited()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Get(t.Context(), kube.Key{Resource: kube.Nodes, Name: "n"}, nil); err == nil {
+		t.Error("a Node that is not there")
+	}
+	if got := c.Patience(time.Millisecond); got < 2*late {
+		t.Errorf("it waits %s for a server that took %s", got, late)
+	}
+	if got := c.Patience(time.Hour); got != time.Hour {
+		t.Errorf("it waits %s where an hour is the least", got)
+	}
+}
+
 func TestClient_TellsAtOnceThatItIsThrottled(t *testing.T) {
 	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "60")
@@ -132,6 +153,8 @@ func TestOutage_IsSaidOnceThenRarelyAndItsEndOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		o := kube.NewOutage(slog.New(slog.NewTextHandler(&out, nil)), "watch pods")
+		woken := 0
+		o.Changed = func() { woken++ }
 		lines := func() int { return strings.Count(out.String(), "\n") }
 		o.OK()
 		for range 299 { // 5 minutes less a second
@@ -151,6 +174,9 @@ func TestOutage_IsSaidOnceThenRarelyAndItsEndOnce(t *testing.T) {
 		o.OK()
 		if lines() != 4 {
 			t.Errorf("want one line for the recovery:\n%s", &out)
+		}
+		if woken != 3 {
+			t.Errorf("woken %d times, want at the beginning, at the other kind and at the end", woken)
 		}
 	})
 }

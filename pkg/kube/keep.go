@@ -253,5 +253,5 @@ func unreachable(err error) bool {
 	return true
 }
 
-// quickAnswer is how long the server is waited for when what it would say is on disk.
+// quickAnswer is how long the server is waited for, at least, when what it would say is on disk.
 const quickAnswer = 2 * time.Second

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -22,17 +23,20 @@ import (
 // away is an API server that gives tokens, or an error.
 type away struct {
 	kube.ObjectClient
-	err error
+	token string
+	err   error
 }
 
 func (a *away) Get(context.Context, kube.Key, runtime.Object) error { return a.err }
 
 func (a *away) Create(_ context.Context, _ kube.Key, _, into runtime.Object) error {
 	if a.err == nil {
-		into.(*authenticationv1.TokenRequest).Status = authenticationv1.TokenRequestStatus{Token: "t1", ExpirationTimestamp: metav1.NewTime(time.Unix(1, 0))}
+		into.(*authenticationv1.TokenRequest).Status = authenticationv1.TokenRequestStatus{Token: a.token, ExpirationTimestamp: metav1.NewTime(time.Unix(1, 0))}
 	}
 	return a.err
 }
+
+func (a *away) Patience(least time.Duration) time.Duration { return least }
 
 func TestKeep_ATokenIsThePodsOwnAndOnlyForAnOutage(t *testing.T) {
 	dir := t.TempDir()
@@ -40,7 +44,7 @@ func TestKeep_ATokenIsThePodsOwnAndOnlyForAnOutage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &away{}
+	server := &away{token: "t1"}
 	o := kube.NewObjects(server, func(types.UID) {}, keep, nil)
 	ask := func(uid types.UID, audience string) (string, error) {
 		r := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
@@ -76,6 +80,41 @@ func TestKeep_ATokenIsThePodsOwnAndOnlyForAnOutage(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "keep", "tokens", "*")); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// slowly is an API server that answers late, as is known of it.
+type slowly struct{ away }
+
+func (s *slowly) Create(ctx context.Context, k kube.Key, obj, into runtime.Object) error {
+	t := time.NewTimer(5 * time.Second)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return s.away.Create(ctx, k, obj, into)
+	}
+}
+
+func (*slowly) Patience(time.Duration) time.Duration { return 10 * time.Second }
+
+// A token is renewed in good time: a server that takes 5 seconds must not be taken for one that is away until it is over.
+func TestKeep_ASlowServersTokenGoesBeforeTheOneOfBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keep, err := kube.OpenKeep(t.TempDir(), slog.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &slowly{away{token: "t1"}}
+		o := kube.NewObjects(server, func(types.UID) {}, keep, nil)
+		for _, token := range []string{"t1", "t2"} {
+			server.token = token
+			r := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{UID: "u1"}}}
+			if got, err := o.Token(t.Context(), "ns", "default", r); err != nil || got.Status.Token != token {
+				t.Errorf("got %q, %v; want %s", got.Status.Token, err, token)
+			}
+		}
+	})
 }
 
 func TestKeep_AGarbledFileIsNoAnswer(t *testing.T) {

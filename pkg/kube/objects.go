@@ -17,7 +17,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
-// firstAnswer is how long a reader waits for a watch that was just begun before it asks by itself.
+// firstAnswer is how long a reader waits for a watch that was just begun before it asks by itself, at least.
 const firstAnswer = 2 * time.Second
 
 // ObjectClient is what Objects needs of a client.
@@ -25,6 +25,7 @@ type ObjectClient interface {
 	Lister
 	Get(ctx context.Context, k Key, into runtime.Object) error
 	Create(ctx context.Context, k Key, obj, into runtime.Object) error
+	Patience(least time.Duration) time.Duration
 }
 
 // Objects holds the ConfigMaps and Secrets that this node's pods name, each by a watch of that single object, which is all
@@ -186,7 +187,7 @@ func (o *Objects) find(ctx context.Context, k Key) (value runtime.Object, ok boo
 	if h == nil {
 		return nil, false, nil
 	}
-	t := time.NewTimer(firstAnswer)
+	t := time.NewTimer(o.client.Patience(firstAnswer))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -51,7 +51,7 @@ func (o *Objects) read(ctx context.Context, k Key, into runtime.Object) error {
 	if !o.keep.has(k) {
 		return o.client.Get(ctx, k, into)
 	}
-	short, cancel := context.WithTimeout(ctx, quickAnswer)
+	short, cancel := context.WithTimeout(ctx, o.client.Patience(quickAnswer))
 	defer cancel()
 	err := o.client.Get(short, k, into)
 	if err == nil || ctx.Err() != nil || !unreachable(err) || !o.keep.get(k, into) {
@@ -150,7 +150,7 @@ func (o *Objects) Token(ctx context.Context, namespace, account string, r *authe
 	short := ctx
 	if had {
 		var cancel context.CancelFunc
-		short, cancel = context.WithTimeout(ctx, quickAnswer)
+		short, cancel = context.WithTimeout(ctx, o.client.Patience(quickAnswer))
 		defer cancel()
 	}
 	got := &authenticationv1.TokenRequest{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
@@ -32,6 +33,8 @@ func (g *getter) Get(_ context.Context, _ kube.Key, into runtime.Object) error {
 func (g *getter) Create(context.Context, kube.Key, runtime.Object, runtime.Object) error {
 	return errors.New("not here")
 }
+
+func (g *getter) Patience(least time.Duration) time.Duration { return least }
 
 func userOf(name string) *v1.Pod {
 	return &v1.Pod{

@@ -18,6 +18,8 @@ const repeatAfter = 5 * time.Minute
 // Outage logs the failures of one activity without flooding: the first of a kind at once, its repetitions every five
 // minutes, and the recovery once. The zero value is not usable; it is safe for concurrent use.
 type Outage struct {
+	Changed func() // called when a failure begins, becomes one of another kind, or ends; set it before use; nil: nobody is told
+
 	log  *slog.Logger
 	what string
 
@@ -39,6 +41,13 @@ func NewOutage(log *slog.Logger, what string) *Outage {
 
 // Failed files a failure.
 func (o *Outage) Failed(err error) {
+	if o.failed(err) && o.Changed != nil {
+		o.Changed()
+	}
+}
+
+// failed reports whether the failure is of another kind than the one before.
+func (o *Outage) failed(err error) (news bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -51,8 +60,9 @@ func (o *Outage) Failed(err error) {
 	if remedy != "" {
 		o.why += ": " + remedy
 	}
-	if kind == o.kind && now.Sub(o.said) < repeatAfter {
-		return
+	news = kind != o.kind
+	if !news && now.Sub(o.said) < repeatAfter {
+		return false
 	}
 	o.kind, o.said = kind, now
 	args := []any{"error", err, "times", o.times}
@@ -60,17 +70,25 @@ func (o *Outage) Failed(err error) {
 		args = append(args, "remedy", remedy)
 	}
 	o.log.Error("cannot "+o.what, args...)
+	return news
 }
 
 // OK files a success.
 func (o *Outage) OK() {
+	if o.ended() && o.Changed != nil {
+		o.Changed()
+	}
+}
+
+func (o *Outage) ended() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.times == 0 {
-		return
+		return false
 	}
 	o.log.Info("can "+o.what+" again", "after", time.Since(o.since).Round(time.Second), "failures", o.times)
 	o.kind, o.why, o.times = "", "", 0
+	return true
 }
 
 // Now is the failure that goes on: its kind, what fails and why, with the remedy, and since when. The kind is empty when

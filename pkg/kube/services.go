@@ -19,10 +19,16 @@ import (
 // ErrServicesUnknown means that the API server has not told the services yet.
 var ErrServicesUnknown = errors.New("services have not yet been read from the API server")
 
+// ServiceClient is what ServiceList needs of a client.
+type ServiceClient interface {
+	Lister
+	Patience(least time.Duration) time.Duration
+}
+
 // ServiceList holds the services that have a cluster IP, of which containers get environment variables: their names,
 // addresses and ports alone. What it knows is served during an outage too. It is safe for concurrent use.
 type ServiceList struct {
-	client Lister
+	client ServiceClient
 	log    *slog.Logger
 	keep   *Keep
 	first  chan struct{} // closed when the services are known
@@ -33,7 +39,7 @@ type ServiceList struct {
 
 // NewServiceList returns a list that is kept while Run runs. What keep holds is served before the API server has told
 // anything; nil keeps nothing.
-func NewServiceList(client Lister, keep *Keep, log *slog.Logger) *ServiceList {
+func NewServiceList(client ServiceClient, keep *Keep, log *slog.Logger) *ServiceList {
 	if log == nil {
 		log = slog.Default()
 	}
@@ -49,9 +55,9 @@ func (l *ServiceList) Run(ctx context.Context) {
 }
 
 // In returns the services of the namespaces, in the order of their names. When the API server does not tell them within 2
-// seconds, they are as the last pod of these namespaces that started on this node had them, else ErrServicesUnknown.
+// seconds (more if it is slow), they are as the last pod of these namespaces that started on this node had them, else ErrServicesUnknown.
 func (l *ServiceList) In(ctx context.Context, namespaces ...string) ([]v1.Service, error) {
-	t := time.NewTimer(firstAnswer)
+	t := time.NewTimer(l.client.Patience(firstAnswer))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

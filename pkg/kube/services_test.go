@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
@@ -11,13 +12,18 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
+// silent is an API server that has told nothing yet.
+type silent struct{ Lister }
+
+func (silent) Patience(least time.Duration) time.Duration { return least }
+
 func TestServiceList_TellsServicesWithAnAddressByNamespace(t *testing.T) {
 	service := func(namespace, name, ip string) *v1.Service {
 		s := &v1.Service{}
 		s.Namespace, s.Name, s.Spec.ClusterIP = namespace, name, ip
 		return s
 	}
-	l := NewServiceList(nil, nil, nil)
+	l := NewServiceList(silent{}, nil, nil)
 	r := (*serviceReceiver)(l)
 	r.Replace([]runtime.Object{service("default", "kubernetes", "10.0.0.1"), service("shop", "headless", "None"), service("other", "db", "10.0.0.9")})
 	r.Apply(watch.Added, service("shop", "web", "10.0.0.2"))
@@ -39,7 +45,7 @@ func TestServiceList_TellsServicesWithAnAddressByNamespace(t *testing.T) {
 
 func TestServiceList_FailsUntilTheAPIServerHasSpoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if _, err := NewServiceList(nil, nil, nil).In(t.Context(), "default"); !errors.Is(err, ErrServicesUnknown) {
+		if _, err := NewServiceList(silent{}, nil, nil).In(t.Context(), "default"); !errors.Is(err, ErrServicesUnknown) {
 			t.Errorf("error is %v", err)
 		}
 	})
