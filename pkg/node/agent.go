@@ -38,7 +38,7 @@ type Config struct {
 	Facts        Facts
 	Observe      func(context.Context) Observation
 	Drivers      func() []storagev1.CSINodeDriver // nil: the node has no CSI drivers
-	Changed      func()                           // called after every change of Node(); must not block; may be nil
+	Changed      func()                           // called after every change of Node() and Told(); must not block; may be nil
 	UpdateEvery  time.Duration                    // nodeStatusUpdateFrequency; 0: 10 s
 	ReportEvery  time.Duration                    // nodeStatusReportFrequency; 0: 5 min
 	Lease        time.Duration                    // nodeLeaseDurationSeconds; 0: 40 s; renewed four times in that
@@ -50,6 +50,7 @@ type Agent struct {
 	cfg   Config
 	poke  chan struct{}
 	fails failures
+	slow  *slowness
 	known chan struct{}
 	tell  func() // closes known
 
@@ -79,15 +80,18 @@ func New(cfg Config) *Agent {
 		}
 	}
 	known := make(chan struct{})
-	return &Agent{
+	a := &Agent{
 		cfg: cfg, poke: make(chan struct{}, 1), known: known, tell: sync.OnceFunc(func() { close(known) }),
 		fails: failures{
 			writing:  kube.NewOutage(cfg.Log, "keep the Node at the API server up to date"),
 			watching: kube.NewOutage(cfg.Log, "watch the Node at the API server"),
 			leasing:  kube.NewOutage(cfg.Log, "renew the node's lease"),
 		},
+		slow: &slowness{log: cfg.Log, changed: cfg.Changed},
 		node: cfg.Registration.New(cfg.Facts, v1.NodeStatus{}),
 	}
+	a.fails.watching.Changed, a.fails.leasing.Changed = cfg.Changed, cfg.Changed
+	return a
 }
 
 // Poke makes the agent look again now: an observation has changed.
@@ -116,25 +120,31 @@ func (a *Agent) Node() *v1.Node {
 	return n
 }
 
-// Unavailable is the condition that Told has while the API server cannot be used; its reason says in which way.
-const Unavailable v1.NodeConditionType = "APIServerUnavailable"
+// The conditions that Told alone has: Unavailable while the API server cannot be used, with a reason that says in which way;
+// else Slow while it answers late.
+const (
+	Unavailable v1.NodeConditionType = "APIServerUnavailable"
+	Slow        v1.NodeConditionType = "APIServerSlow"
+)
 
-// Told is Node for the person at the node, who alone can be told that the API server is away and why.
+// Told is Node for the person at the node, who alone can be told that the API server is away, or slow, and why.
 func (a *Agent) Told() *v1.Node {
-	n := a.Node()
-	for _, o := range []*kube.Outage{a.fails.watching, a.fails.leasing} {
-		kind, what, since := o.Now()
-		if kind == "" {
-			continue
-		}
-		n = n.DeepCopy()
-		at := metav1.NewTime(since.Truncate(time.Second))
-		n.Status.Conditions = slices.Insert(n.Status.Conditions, 0, v1.NodeCondition{
-			Type: Unavailable, Status: v1.ConditionTrue, Reason: strings.ToUpper(kind[:1]) + kind[1:], Message: what,
-			LastHeartbeatTime: at, LastTransitionTime: at,
-		})
-		break
+	c := v1.NodeCondition{Status: v1.ConditionTrue}
+	kind, what, since := a.fails.watching.Now()
+	if kind == "" {
+		kind, what, since = a.fails.leasing.Now()
 	}
+	if kind != "" {
+		c.Type, c.Reason, c.Message = Unavailable, strings.ToUpper(kind[:1])+kind[1:], what
+	} else if what, since = a.slow.now(); what != "" {
+		c.Type, c.Reason, c.Message = Slow, "AnswersLate", what
+	} else {
+		return a.Node()
+	}
+	c.LastHeartbeatTime = metav1.NewTime(since.Truncate(time.Second))
+	c.LastTransitionTime = c.LastHeartbeatTime
+	n := a.Node().DeepCopy()
+	n.Status.Conditions = slices.Insert(n.Status.Conditions, 0, c)
 	return n
 }
 
@@ -159,7 +169,7 @@ func (a *Agent) Run(ctx context.Context) {
 			To:      seen{a},
 		}
 		wg.Go(func() { f.Run(ctx) })
-		l := lease{api: a.cfg.API, name: a.cfg.Registration.Name, length: a.cfg.Lease, node: a.Node, outage: a.fails.leasing}
+		l := lease{api: a.cfg.API, name: a.cfg.Registration.Name, length: a.cfg.Lease, node: a.Node, outage: a.fails.leasing, slow: a.slow}
 		wg.Go(func() { l.run(ctx) })
 	}
 	const firstRetry = 500 * time.Millisecond

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -27,13 +28,15 @@ import (
 
 // server keeps one Node and one lease and counts the requests, by verb and resource.
 type server struct {
-	mu    sync.Mutex
-	away  bool
-	node  *v1.Node
-	lease *coordinationv1.Lease
-	made  int
-	count map[string]int
-	watch *watch.FakeWatcher
+	mu     sync.Mutex
+	away   bool
+	late   time.Duration // what is asked of it is done at once and answered later
+	node   *v1.Node
+	lease  *coordinationv1.Lease
+	leased []time.Time
+	made   int
+	count  map[string]int
+	watch  *watch.FakeWatcher
 }
 
 func (s *server) call(verb string, k kube.Key) error {
@@ -42,6 +45,21 @@ func (s *server) call(verb string, k kube.Key) error {
 		return errors.New("connection refused")
 	}
 	return nil
+}
+
+// answer returns when the answer to a request is there, or the requester has gone.
+func (s *server) answer(ctx context.Context, err error) error {
+	s.mu.Lock()
+	late := s.late
+	s.mu.Unlock()
+	t := time.NewTimer(late)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return err
+	}
 }
 
 func (s *server) List(_ context.Context, k kube.Key, _ metav1.ListOptions, into runtime.Object) error {
@@ -58,9 +76,17 @@ func (s *server) Watch(context.Context, kube.Key, metav1.ListOptions) (watch.Int
 	return s.watch, nil
 }
 
-func (s *server) Get(_ context.Context, k kube.Key, into runtime.Object) error {
+func (s *server) Get(ctx context.Context, k kube.Key, into runtime.Object) error {
+	return s.answer(ctx, s.get(k, into))
+}
+
+func (s *server) get(k kube.Key, into runtime.Object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if k.Resource == kube.Leases && s.lease != nil {
+		s.lease.DeepCopyInto(into.(*coordinationv1.Lease))
+		return s.call("get", k)
+	}
 	if k.Resource == kube.Nodes && s.node != nil {
 		s.node.DeepCopyInto(into.(*v1.Node))
 		return s.call("get", k)
@@ -89,16 +115,26 @@ func (s *server) Create(_ context.Context, k kube.Key, obj, into runtime.Object)
 	return nil
 }
 
-func (s *server) Update(_ context.Context, k kube.Key, obj, _ runtime.Object) error {
+func (s *server) Update(ctx context.Context, k kube.Key, obj, into runtime.Object) error {
+	return s.answer(ctx, s.update(k, obj, into))
+}
+
+func (s *server) update(k kube.Key, obj, into runtime.Object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.call("update", k); err != nil {
 		return err
 	}
-	if s.lease == nil {
+	next := obj.(*coordinationv1.Lease).DeepCopy()
+	switch {
+	case s.lease == nil:
 		return apierrors.NewNotFound(schema.GroupResource{}, k.Name)
+	case next.ResourceVersion != s.lease.ResourceVersion:
+		return apierrors.NewConflict(schema.GroupResource{}, k.Name, errors.New("it has changed"))
 	}
-	s.lease = obj.(*coordinationv1.Lease).DeepCopy()
+	next.ResourceVersion += "I"
+	s.lease, s.leased = next, append(s.leased, time.Now())
+	next.DeepCopyInto(into.(*coordinationv1.Lease))
 	return nil
 }
 
@@ -245,6 +281,67 @@ func TestAgent_MakesADeletedLeaseAgain(t *testing.T) {
 		pass(10 * time.Second)
 		if s.lease == nil {
 			t.Error("the lease stays away")
+		}
+	})
+}
+
+// An agent that gave up after ten seconds would have renewed its lease at the server and not know it, and then ask for it in
+// vain: the node would be taken for dead.
+func TestAgent_RenewsTheLeaseAtAServerThatIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := &server{}
+		changes := 0
+		a := run(t, s, node.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), ReportEvery: time.Hour, Changed: func() { changes++ }})
+		pass(time.Minute)
+		told := func() v1.NodeCondition { return a.Told().Status.Conditions[0] }
+		slowly := func(d time.Duration) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.late = d
+		}
+		before := changes
+		slowly(12 * time.Second)
+		pass(11 * time.Second) // the next renewal, and its patience
+		if c := told(); c.Type != node.Unavailable || !strings.Contains(c.Message, "no answer from the API server in 10s") {
+			t.Errorf("a server that was quick and is silent is told as %+v", c)
+		}
+		pass(5 * time.Minute)
+		if c := told(); c.Type != node.Slow || !strings.Contains(c.Message, "it takes 12s to answer") {
+			t.Errorf("a slow server is told as %+v", c)
+		}
+		if n := strings.Count(log.String(), "is slow"); n != 1 || strings.Count(log.String(), "cannot renew") != 1 {
+			t.Errorf("slowness is said %d times:\n%s", n, &log)
+		}
+		slowly(0)
+		pass(40 * time.Second)
+		if c := told(); c.Type == node.Slow || !strings.Contains(log.String(), "quick again") {
+			t.Errorf("it is quick again, and told as %+v:\n%s", c, &log)
+		}
+		if n := changes - before; n != 4 { // silent, not silent, slow, quick
+			t.Errorf("woken %d times, want 4", n)
+		}
+		for i := range s.leased[1:] {
+			if gap := s.leased[i+1].Sub(s.leased[i]); gap > 13*time.Second {
+				t.Errorf("no renewal for %s", gap)
+			}
+		}
+	})
+}
+
+func TestAgent_RenewsALeaseThatSomebodyElseHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := &server{}
+		run(t, s, node.Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		pass(25 * time.Second)
+		s.mu.Lock()
+		s.lease.ResourceVersion = "other"
+		before := len(s.leased)
+		s.mu.Unlock()
+		pass(10 * time.Second)
+		if len(s.leased) != before+1 || strings.Contains(log.String(), "cannot") {
+			t.Errorf("%d renewals, want 1:\n%s", len(s.leased)-before, &log)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -20,8 +21,10 @@ type lease struct {
 	length time.Duration
 	node   func() *v1.Node
 	outage *kube.Outage
+	slow   *slowness
 
 	last *coordinationv1.Lease // as the API server has it; nil: not known
+	took time.Duration         // the last answer
 }
 
 const leaseNamespace = "kube-node-lease"
@@ -30,13 +33,15 @@ func (l *lease) run(ctx context.Context) {
 	every := l.length / 4
 	retry := every / 32
 	for ctx.Err() == nil {
-		wait := every
+		began := time.Now()
+		var wait time.Duration
 		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
 			l.outage.Failed(err)
 			wait, retry = retry, min(2*retry, every)
 		} else {
 			l.outage.OK()
 			retry = every / 32
+			wait = max(every-time.Since(began), retry)
 			if len(l.last.OwnerReferences) == 0 { // the Node was not known yet
 				wait = retry
 			}
@@ -51,10 +56,43 @@ func (l *lease) run(ctx context.Context) {
 }
 
 func (l *lease) renew(ctx context.Context) error {
+	known := l.last != nil
+	err := l.write(ctx)
+	if known && apierrors.IsConflict(err) { // with a renewal whose answer was lost, or with somebody else
+		l.last = nil
+		err = l.write(ctx)
+	}
+	return err
+}
+
+// ask makes one request and waits longer for its answer than for a sign that the API server is there: what is given up
+// here has mostly been done there, and a lease that is renewed late is better than one that is asked for in vain.
+func (l *lease) ask(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.length*3/4)
+	defer cancel()
+	patience := max(l.length/4, 2*l.took)
+	told := make(chan struct{})
+	sign := time.AfterFunc(patience, func() {
+		defer close(told)
+		l.outage.Failed(fmt.Errorf("no answer from the API server in %s", patience.Round(100*time.Millisecond)))
+	})
+	began := time.Now()
+	err := request(ctx)
+	if !sign.Stop() {
+		<-told
+	}
+	if err == nil {
+		l.took = time.Since(began)
+		l.slow.answered(l.took)
+	}
+	return err
+}
+
+func (l *lease) write(ctx context.Context) error {
 	at := kube.Key{Resource: kube.Leases, Namespace: leaseNamespace, Name: l.name}
 	if l.last == nil {
 		got := &coordinationv1.Lease{}
-		err := l.api.Get(ctx, at, got)
+		err := l.ask(ctx, func(ctx context.Context) error { return l.api.Get(ctx, at, got) })
 		if apierrors.IsNotFound(err) {
 			return l.create(ctx)
 		}
@@ -65,15 +103,13 @@ func (l *lease) renew(ctx context.Context) error {
 	}
 	next := l.last.DeepCopy()
 	l.fill(next)
-	err := l.api.Update(ctx, at, next, next)
+	err := l.ask(ctx, func(ctx context.Context) error { return l.api.Update(ctx, at, next, next) })
 	switch {
 	case err == nil:
 		l.last = next
-		return nil
 	case apierrors.IsNotFound(err):
 		return l.create(ctx)
 	}
-	l.last = nil // whoever changed it, the next look sees it
 	return err
 }
 
@@ -81,7 +117,8 @@ func (l *lease) create(ctx context.Context) error {
 	n := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name, Namespace: leaseNamespace}}
 	l.fill(n)
 	l.last = nil
-	if err := l.api.Create(ctx, kube.Key{Resource: kube.Leases, Namespace: leaseNamespace}, n, n); err != nil {
+	at := kube.Key{Resource: kube.Leases, Namespace: leaseNamespace}
+	if err := l.ask(ctx, func(ctx context.Context) error { return l.api.Create(ctx, at, n, n) }); err != nil {
 		return err
 	}
 	l.last = n
