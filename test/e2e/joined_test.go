@@ -213,7 +213,7 @@ func describeStatus(s v1.PodStatus) string {
 	return b.String()
 }
 
-// running is a kubectl that goes on beside the test.
+// running is a program, mostly kubectl, that goes on beside the test.
 type running struct {
 	mu   sync.Mutex
 	out  bytes.Buffer
@@ -232,6 +232,15 @@ func (r *running) String() string {
 	return r.out.String()
 }
 
+// ends fails unless the last line has a text.
+func (r *running) ends(text string) error {
+	out := strings.TrimSpace(r.String())
+	if last := out[strings.LastIndexByte(out, '\n')+1:]; !strings.Contains(last, text) {
+		return fmt.Errorf("no %q in %q", text, last)
+	}
+	return nil
+}
+
 func (r *running) has(text string) error {
 	if out := r.String(); !strings.Contains(out, text) {
 		return fmt.Errorf("no %q in %q", text, out)
@@ -242,8 +251,14 @@ func (r *running) has(text string) error {
 // follow starts a kubectl that ends by itself or with the test.
 func (j *joined) follow(args ...string) *running {
 	j.t.Helper()
+	return j.goesOn(testbed.Tool(j.t, "kubectl"), append([]string{"--kubeconfig=" + j.AdminKubeconfig}, args...)...)
+}
+
+// goesOn starts a program that ends by itself or with the test.
+func (j *joined) goesOn(program string, args ...string) *running {
+	j.t.Helper()
 	r := &running{done: make(chan error, 1)}
-	cmd := exec.CommandContext(j.t.Context(), testbed.Tool(j.t, "kubectl"), append([]string{"--kubeconfig=" + j.AdminKubeconfig}, args...)...)
+	cmd := exec.CommandContext(j.t.Context(), program, args...)
 	cmd.Stdout, cmd.Stderr = r, r
 	if err := cmd.Start(); err != nil {
 		j.t.Fatal(err)
