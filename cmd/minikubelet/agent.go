@@ -45,7 +45,7 @@ func newAgentCommand() *cobra.Command {
 			if err != nil {
 				return usage("%w", err)
 			}
-			return runAgent(cmd.Context(), &reloader{current: loaded, load: load, level: new(slog.LevelVar)})
+			return runAgent(cmd.Context(), &reloader{current: loaded, load: load, flags: flags.Shown, level: new(slog.LevelVar)})
 		},
 	}
 	cmd.Flags().AddFlagSet(flags.FlagSet)
@@ -57,7 +57,7 @@ const gcPercent = 50
 
 // runAgent runs the agent until the context ends.
 func runAgent(ctx context.Context, r *reloader) error {
-	cfg := r.current.Config
+	cfg, started := r.current.Config, time.Now()
 	debug.SetGCPercent(gcPercent)
 	r.level.Set(cfg.Agent.LogLevel)
 	slog.SetDefault(newLogger(r.level, cfg.Agent.LogFormat))
@@ -87,6 +87,7 @@ func runAgent(ctx context.Context, r *reloader) error {
 	if err != nil {
 		return errors.Join(err, runtime.Close())
 	}
+	a.flagz, a.started = r.flags, started
 	a.configz, a.verbosity = r.configz, func(v int) { r.level.Set(config.LogLevel(v)) }
 	a.reload = func(ctx context.Context) error { return r.run(ctx, asked, a.takeUp) }
 	err = errors.Join(ignoreCanceled(a.run(ctx)), runtime.Close())

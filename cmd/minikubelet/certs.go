@@ -26,7 +26,7 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		CipherSuites: set.CipherSuites, StreamTimeout: set.StreamTimeout,
 	}
 	if d := set.Debugging; d.Enabled {
-		c.Debugging = &server.Debugging{Profiling: d.Profiling, LogQueries: d.LogQueries}
+		c.Debugging = &server.Debugging{Profiling: d.Profiling, LogQueries: d.LogQueries, Flags: a.flagz, Started: a.started}
 		if d.Flags {
 			c.Debugging.Verbosity = a.verbosity
 		}

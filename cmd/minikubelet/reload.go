@@ -21,6 +21,7 @@ import (
 // reloader reads the configuration again at SIGHUP.
 type reloader struct {
 	load  func() (*config.Loaded, error)
+	flags func() map[string]string
 	level *slog.LevelVar
 
 	mu      sync.Mutex

@@ -87,7 +87,9 @@ type agent struct {
 	rotator   *logs.Rotator
 	reload    func(context.Context) error // takes up a changed configuration when it is asked to
 	configz   func() any                  // the configuration that is in force
-	verbosity func(int)                   // changes how much is logged, until the next reload
+	flagz     func() map[string]string    // the command line
+	started   time.Time
+	verbosity func(int) // changes how much is logged, until the next reload
 	changes   *broadcast
 	tainting  sync.Mutex // of the file of the Node's taints
 

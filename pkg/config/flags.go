@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -109,6 +110,22 @@ func (f *fieldFlag) Set(text string) error {
 func (f *fieldFlag) String() string { return f.shown }
 
 func (f *fieldFlag) Type() string { return string(f.kind) }
+
+// Shown are all flags with their values, given or default, and with nothing secret in them.
+func (f *Flags) Shown() map[string]string {
+	out := map[string]string{}
+	f.VisitAll(func(p *pflag.Flag) {
+		value := p.Value.String()
+		if u, err := url.Parse(value); err == nil && u.User != nil {
+			value = u.Redacted()
+		}
+		if p.Changed && p.Value.Type() == string(headers) {
+			value = masked
+		}
+		out[p.Name] = value
+	})
+	return out
+}
 
 // layer is what the given flags say, as a document.
 func (f *Flags) layer() (*yamldoc.Document, error) {

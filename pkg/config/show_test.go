@@ -155,3 +155,27 @@ containerLogMaxFiles: 3
 		t.Error(d, err)
 	}
 }
+
+func TestFlags_ShownAreAllAndHoldNoSecret(t *testing.T) {
+	flags := NewFlags()
+	err := flags.Parse([]string{
+		"--max-pods=50", "--manifest-url=https://me:secret@example.com/pods", "--manifest-url-header=Authorization:Bearer secret", "--node-labels=a=b",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := flags.Shown()
+	for name, want := range map[string]string{
+		"max-pods": "50", "manifest-url": "https://me:xxxxx@example.com/pods", "manifest-url-header": "<masked>", "node-labels": "[a=b]",
+		"root-dir": "/var/lib/kubelet", "register-schedulable": "true", "kubeconfig": "",
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("--%s is shown as %q, want %q", name, v, want)
+		}
+	}
+	for name, value := range got {
+		if strings.Contains(value, "secret") {
+			t.Errorf("--%s shows %q", name, value)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/server/limit"
 	"github.com/minikubelet/minikubelet/pkg/server/syslogs"
+	"github.com/minikubelet/minikubelet/pkg/server/zpages"
 )
 
 // run answers with what a command in a container wrote. The command is words with a space between, as in a kubelet.
@@ -85,7 +86,7 @@ func (d Debugging) verbosity(w http.ResponseWriter, r *http.Request) error {
 }
 
 // debug adds what is served for debugging the node.
-func (cfg NodeConfig) debug(mux *http.ServeMux) {
+func (cfg NodeConfig) debug(mux zpages.Mux) {
 	d := cfg.Debugging
 	if d.SystemLogs == "" {
 		mux.HandleFunc("/logs/", disabled("logs endpoint is disabled."))

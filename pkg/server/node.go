@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/minikubelet/minikubelet/pkg/server/limit"
+	"github.com/minikubelet/minikubelet/pkg/server/zpages"
 )
 
 // NodeConfig is the HTTPS server's configuration.
@@ -32,6 +33,8 @@ type Debugging struct {
 	Profiling  bool   // /debug/pprof/ (enableProfilingHandler)
 	// Verbosity changes how much is logged, as the flag -v does: PUT /debug/flags/v (enableDebugFlagsHandler); nil: off.
 	Verbosity func(v int)
+	Flags     func() map[string]string // the command line's, with nothing secret in them, for /flagz; nil: none
+	Started   time.Time                // when the agent was started, for /statusz
 }
 
 // Node is the HTTPS server of a node.
@@ -111,7 +114,7 @@ func ignoreDeadline(err error) error {
 }
 
 func (cfg NodeConfig) mux(src Source) http.Handler {
-	mux := http.NewServeMux()
+	mux := zpages.NewMux()
 	answers := make(limit.Turns, answersAtOnce)
 	mux.HandleFunc("GET /healthz", plain(src.healthz))
 	mux.HandleFunc("GET /configz", answers.Wait(plain(src.configz)))
@@ -146,6 +149,10 @@ func (cfg NodeConfig) mux(src Source) http.Handler {
 		mux.HandleFunc(m+" /portForward/{namespace}/{pod}", stream(src.portForward))
 		mux.HandleFunc(m+" /portForward/{namespace}/{pod}/{uid}", stream(src.portForward))
 	}
+	pages := zpages.Pages{Version: VersionInfo(src.Version), Started: cfg.Debugging.Started, Flags: cfg.Debugging.Flags}
+	mux.HandleFunc("GET /flagz", answers.Wait(http.HandlerFunc(pages.Flagz)))
+	pages.Paths = mux.Paths() // last: it tells the others
+	mux.HandleFunc("GET /statusz", answers.Wait(http.HandlerFunc(pages.Statusz)))
 	return mux
 }
 

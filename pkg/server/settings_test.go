@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,20 @@ func TestNode_RefusesWhatDebuggingHandlersServeWhenTheyAreOff(t *testing.T) {
 		NodeConfig{}.mux(n.source()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != want {
 			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, want)
+		}
+	}
+}
+
+func TestNode_TellsOfItselfWhereElseToLook(t *testing.T) {
+	cfg := NodeConfig{Debugging: &Debugging{Flags: func() map[string]string { return map[string]string{"v": "2"} }}}
+	for path, want := range map[string]string{
+		"/statusz": "\nPaths: /attach /checkpoint /configz /containerLogs /debug /exec /flagz /healthz /logs /pods /portForward /run /runningpods\n",
+		"/flagz":   "\nv: 2\n",
+	} {
+		w := httptest.NewRecorder()
+		cfg.mux(newNode().source()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s, want %q", path, w.Code, w.Body, want)
 		}
 	}
 }

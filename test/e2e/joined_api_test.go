@@ -25,7 +25,7 @@ metadata: {name: scraper}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: health}
-rules: [{apiGroups: [""], resources: [nodes/healthz], verbs: [get]}]
+rules: [{apiGroups: [""], resources: [nodes/healthz, nodes/statusz], verbs: [get]}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -74,6 +74,10 @@ func (j *joined) nodeAPI() {
 		"a user with the rights":            {by(j.CA, "scraper"), "", "/pods", `200 {"kind":"PodList"`},
 		"the health of the node":            {by(j.CA, "prober"), "", "/healthz", "200 ok"},
 		"no more than the health":           {by(j.CA, "prober"), "", "/pods", "403 "},
+		"the status of the agent":           {by(j.CA, "prober"), "", "/statusz", "200 kubelet statusz"},
+		"its flags, by nodes/configz":       {by(j.CA, "scraper"), "", "/flagz", "200 kubelet flagz"},
+		"no flags by nodes/proxy":           {by(j.CA, "debugger"), "", "/flagz", "403 "},
+		"no status by nodes/proxy":          {by(j.CA, "debugger"), "", "/statusz", "403 "},
 		"the pods, by nodes/proxy":          {by(j.CA, "debugger"), "", "/pods", `200 {"kind":"PodList"`},
 		"no metrics by nodes/proxy":         {by(j.CA, "debugger"), "", "/metrics", "403 "},
 		"the API server itself":             {by(j.CA, "kube-apiserver-kubelet-client", "system:masters"), "", "/healthz", "200 ok"},

@@ -80,6 +80,8 @@ func (j *joined) asksTheNode() {
 		{"GET", "/logs/..%2f..%2fetc%2fpasswd", "404 "},
 		{"GET", "/logs/no-such-log", "no such file or directory"},
 		{"GET", "/configz", `"kind":"KubeletConfiguration"`},
+		{"GET", "/statusz", "\nBinary version: 1.36.3"},
+		{"GET", "/flagz", "\nhostname-override: " + j.agent.NodeName + "\n"},
 		{"GET", "/debug/pprof/goroutine?debug=1", "goroutine profile: total"},
 		{"GET", "/debug/pprof/cmdline", "minikubelet"},
 	} {
