@@ -51,6 +51,7 @@ func TestJoined_NamesAnAPIServerThatCannotBeUsed(t *testing.T) {
 		j.StopAPI()
 		j.StartAPI()
 	}
+	shown := j.goesOn(testbed.AgentBinary(t), "get", "node", "-w", "--socket="+j.agent.Socket)
 	var stopHogging func()
 	for i, fault := range []struct {
 		name           string
@@ -70,6 +71,9 @@ func TestJoined_NamesAnAPIServerThatCannotBeUsed(t *testing.T) {
 			before := len(j.agent.Log())
 			fault.begin(j)
 			j.eventually("it is named in the log and by get node", func() error { return j.named(before, fault.reason, fault.remedy) })
+			if i == 0 { // nothing else wakes it then
+				j.eventually("get node -w shows it", func() error { return shown.ends("Ready,APIServerUnavailable ") })
+			}
 			// What a probe finds meanwhile is told when the fault is over.
 			is := i%2 != 0
 			if err := j.post(ip, fmt.Sprintf("/set/readyz?ok=%v", is)); err != nil {
