@@ -70,6 +70,8 @@ var rows = []row{
 	{"many static pods, gone p50", "s", "many pods, away, p50", goal{}},
 	{"many pods at once, all Ready", "s", "many pods, up, all", goal{factor: 1.1}},
 	{"many pods at once, Ready p50", "s", "many pods, up, p50", goal{factor: 0.5, kubelet: true}},
+	{"the same, beside a floor that writes to an API server, all Ready", "s", "many pods, told, all", goal{}},
+	{"the same, beside a floor that writes to an API server, Ready p50", "s", "many pods, told, p50", goal{}},
 	{"many pods deleted at once, all gone", "s", "many pods, away, all", goal{}},
 	{"many pods deleted at once, gone p50", "s", "many pods, away, p50", goal{}},
 	{"static pod of 8 containers, all running", "s", "8 containers, up", goal{factor: 1, kubelet: true}},
