@@ -15,11 +15,11 @@ func (n *Node) add(ctx context.Context, r Request, in stdin) (result types.Resul
 	if err != nil {
 		return nil, err
 	}
-	l, err := take(ctx, n.lockDir(), r.ContainerID)
+	l, err := take(ctx, n.lockPath(), r.ContainerID)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { l.release(err != nil && n.nothingOf(r)) }()
+	defer l.release()
 	n.released.forget(r.ContainerID, r.IfName)
 
 	old, err := n.of(r)

@@ -12,10 +12,11 @@ import (
 // del releases all that was attached for a request. Its journal decides, not the configuration of today; without a
 // journal (another CNI user attached it, or the journal was lost) it is today's default network.
 func (n *Node) del(ctx context.Context, r Request, in stdin) error {
-	l, err := take(ctx, n.lockDir(), r.ContainerID)
+	l, err := take(ctx, n.lockPath(), r.ContainerID)
 	if err != nil {
 		return err
 	}
+	defer l.release()
 	all, err := n.of(r)
 	switch {
 	case err != nil:
@@ -26,7 +27,6 @@ func (n *Node) del(ctx context.Context, r Request, in stdin) error {
 	case !n.released.has(r.ContainerID, r.IfName):
 		err = n.delUnknown(ctx, r, in, l)
 	}
-	l.release(err == nil)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,16 +16,17 @@ import (
 // on one sandbox at a time, so only a restart in the middle of a request leads here.
 const retryLock = 5 * time.Millisecond
 
-// lock is held on one container by whoever works on its network, across processes. Plugins inherit the file: when the
-// agent is killed, the lock stays held until the last of its plugins is gone.
+// lock is held on one container by whoever works on its network, across processes: a byte of one file that all share, so
+// that no file is made and removed for each container. Plugins inherit the open file: when the agent is killed, the lock
+// stays held until the last of its plugins is gone.
 type lock struct{ f *os.File }
 
 // errLocked says that someone else holds a lock that was not to be waited for.
 var errLocked = errors.New("another request works on this container")
 
-// take waits for the lock of a container, which must be a checked name, until the context ends.
-func take(ctx context.Context, dir, containerID string) (*lock, error) {
-	l, err := tryTake(dir, containerID)
+// take waits for the lock of a container until the context ends.
+func take(ctx context.Context, path, containerID string) (*lock, error) {
+	l, err := tryTake(path, containerID)
 	if !errors.Is(err, errLocked) {
 		return l, err
 	}
@@ -36,47 +38,42 @@ func take(ctx context.Context, dir, containerID string) (*lock, error) {
 			return nil, fmt.Errorf("cannot lock the network of container %s: %w: %w", containerID, errLocked, ctx.Err())
 		case <-t.C:
 		}
-		if l, err := tryTake(dir, containerID); !errors.Is(err, errLocked) {
+		if l, err := tryTake(path, containerID); !errors.Is(err, errLocked) {
 			return l, err
 		}
 	}
 }
 
 // tryTake does not wait: it returns errLocked.
-func tryTake(dir, containerID string) (*lock, error) {
-	path := filepath.Join(dir, containerID)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+func tryTake(path, containerID string) (*lock, error) {
+	const flags = os.O_CREATE | os.O_RDWR | unix.O_NOFOLLOW
+	f, err := os.OpenFile(path, flags, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
-		if err = os.MkdirAll(dir, 0o700); err == nil {
-			f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			f, err = os.OpenFile(path, flags, 0o600)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot open a lock file: %w", err)
+		return nil, fmt.Errorf("cannot open the lock file: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errLocked
-		}
-		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
-	}
-	// The holder before may have removed the file on its way out: then this lock protects nothing.
-	mine, err := f.Stat()
+	// A lock of the open file, not of the process: each request has its own, and who inherits the file inherits the lock.
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: place(containerID), Len: 1})
 	if err == nil {
-		var current os.FileInfo
-		if current, err = os.Stat(path); err == nil && os.SameFile(mine, current) {
-			return &lock{f: f}, nil
-		}
+		return &lock{f: f}, nil
 	}
 	f.Close()
-	return nil, errLocked
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, errLocked
+	}
+	return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 }
 
-// release lets go; forget also removes the file, when nothing of the container is left in the journal.
-func (l *lock) release(forget bool) {
-	if forget {
-		os.Remove(l.f.Name())
-	}
-	l.f.Close()
+// place is the byte that stands for a container. Two that share one would wait for each other, and nothing else.
+func place(containerID string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(containerID))
+	return int64(h.Sum64() >> 2)
 }
+
+// release lets go.
+func (l *lock) release() { l.f.Close() }

@@ -192,16 +192,6 @@ func (w *world) journalled() []string {
 	return ids
 }
 
-// locks lists the lock files that are left.
-func (w *world) locks() []string {
-	entries, _ := os.ReadDir(filepath.Join(w.dir, "locks"))
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
 func resultIP(t *testing.T, resp Response) string {
 	t.Helper()
 	res, err := types100.NewResult(resp.Result)

@@ -96,11 +96,11 @@ func (n *Node) Do(ctx context.Context, r Request) Response {
 
 // check runs CHECK on what is attached for a request.
 func (n *Node) check(ctx context.Context, r Request) error {
-	l, err := take(ctx, n.lockDir(), r.ContainerID)
+	l, err := take(ctx, n.lockPath(), r.ContainerID)
 	if err != nil {
 		return err
 	}
-	defer func() { l.release(n.nothingOf(r)) }()
+	defer l.release()
 	all, err := n.of(r)
 	if err != nil {
 		return err
@@ -138,13 +138,7 @@ func (n *Node) of(r Request) ([]Attachment, error) {
 	return all, nil
 }
 
-// nothingOf reports whether the journal has nothing of a request's container.
-func (n *Node) nothingOf(r Request) bool {
-	all, err := n.journal.list(r.ContainerID)
-	return err == nil && len(all) == 0
-}
-
-func (n *Node) lockDir() string { return filepath.Join(n.cfg.Dir, "locks") }
+func (n *Node) lockPath() string { return filepath.Join(n.cfg.Dir, "lock") }
 
 func (n *Node) libcni(l *lock) *libcni.CNIConfig {
 	return libcni.NewCNIConfigWithCacheDir(n.cfg.BinDirs, n.cfg.Dir, &plugins{lock: l})

@@ -3,7 +3,9 @@ package cni
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -39,9 +41,6 @@ func TestNode_AttachesAndReleases(t *testing.T) {
 	w.do("DEL", "c1") // a runtime repeats it; what is known to be released costs no plugin
 	if got := w.journalled(); got != nil {
 		t.Errorf("left in the journal: %v", got)
-	}
-	if got := w.locks(); got != nil {
-		t.Errorf("left locks: %v", got)
 	}
 	if diff := cmp.Diff([]string{"ADD c1 eth0", "CHECK c1 eth0", "DEL c1 eth0"}, w.calls()); diff != "" {
 		t.Error(diff)
@@ -117,7 +116,7 @@ func TestNode_FailedAddIsUndone(t *testing.T) {
 	if diff := cmp.Diff([]string{"ADD c1 eth0", "DEL c1 eth0"}, w.calls()); diff != "" {
 		t.Error(diff)
 	}
-	if got := append(w.journalled(), w.locks()...); got != nil {
+	if got := w.journalled(); got != nil {
 		t.Errorf("left in the journal, or locked: %v", got)
 	}
 }
@@ -247,23 +246,54 @@ func TestNode_OneContainerIsWorkedOnByOneRequestAtATime(t *testing.T) {
 }
 
 func TestLock_WaitsNoLongerThanTheContext(t *testing.T) {
-	dir := t.TempDir()
-	l, err := tryTake(dir, "c1")
+	path := filepath.Join(t.TempDir(), "cni", "lock")
+	l, err := tryTake(path, "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := take(t.Context(), path, "c2")
+	if err != nil {
+		t.Fatalf("another container waits: %v", err)
+	}
+	other.release()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := take(ctx, dir, "c1"); err == nil || ctx.Err() == nil {
+		if _, err := take(ctx, path, "c1"); err == nil || ctx.Err() == nil {
 			t.Errorf("took a lock that is held: %v", err)
 		}
 	})
-	l.release(true)
-	if l, err = take(t.Context(), dir, "c1"); err != nil {
+	l.release()
+	if l, err = take(t.Context(), path, "c1"); err != nil {
 		t.Fatal(err)
 	}
-	l.release(false)
+	l.release()
+}
+
+// A plugin that outlives the agent still works on its container.
+func TestLock_IsHeldByWhoInheritsIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := tryTake(path, "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin := exec.CommandContext(t.Context(), "cat")
+	plugin.ExtraFiles = []*os.File{l.f}
+	in, err := plugin.StdinPipe()
+	if err = errors.Join(err, plugin.Start()); err != nil {
+		t.Fatal(err)
+	}
+	l.release()
+	if _, err := tryTake(path, "c1"); !errors.Is(err, errLocked) {
+		t.Errorf("took the lock of a plugin that runs: %v", err)
+	}
+	if err := errors.Join(in.Close(), plugin.Wait()); err != nil {
+		t.Error(err)
+	}
+	if l, err = tryTake(path, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	l.release()
 }
 
 func TestNode_HungPluginIsKilledWhenTheRuntimeGivesUp(t *testing.T) {

@@ -3,7 +3,6 @@ package cni
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,8 +67,7 @@ func (n *Node) Release(ctx context.Context, live func(containerID string) bool) 
 	return left, errors.Join(append(errs, n.sweep())...)
 }
 
-// sweep removes what a kill between two steps left in the agent's own directory: half-written journal files, and locks of
-// containers that the journal does not have.
+// sweep removes what a kill between two steps left in the agent's own directory: half-written journal files.
 func (n *Node) sweep() error {
 	stale, err := filepath.Glob(filepath.Join(n.journal.dir, newPattern))
 	for _, path := range stale {
@@ -77,29 +75,19 @@ func (n *Node) sweep() error {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}
-	locks, readErr := os.ReadDir(n.lockDir())
-	if errors.Is(readErr, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range locks {
-		if l, lockErr := tryTake(n.lockDir(), e.Name()); lockErr == nil {
-			all, listErr := n.journal.list(e.Name())
-			l.release(listErr == nil && len(all) == 0)
-		}
-	}
-	return errors.Join(err, readErr)
+	return err
 }
 
 func (n *Node) releaseOne(ctx context.Context, group []Attachment) error {
 	id := group[0].ContainerID
-	l, err := tryTake(n.lockDir(), id)
+	l, err := tryTake(n.lockPath(), id)
 	if err != nil {
 		return err
 	}
+	defer l.release()
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	err = n.detach(ctx, group, l)
-	l.release(err == nil)
 	if err == nil {
 		n.cfg.Log.Info("released the leaked network of a sandbox that is gone", "container", id,
 			"namespace", group[0].Pod.Namespace, "pod", group[0].Pod.Name, "uid", group[0].Pod.UID)

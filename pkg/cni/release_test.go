@@ -60,14 +60,14 @@ func TestRelease_LeavesAContainerThatIsWorkedOn(t *testing.T) {
 	w := newWorld(t)
 	w.do("ADD", "c1")
 	w.backdate("c1", time.Hour)
-	l, err := tryTake(w.node.lockDir(), "c1")
+	l, err := tryTake(w.node.lockPath(), "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if left, err := w.node.Release(t.Context(), func(string) bool { return false }); left != 1 || err == nil {
 		t.Errorf("left %d, %v; want 1 and why", left, err)
 	}
-	l.release(false)
+	l.release()
 }
 
 func TestGC_KeepsTheValidOnes(t *testing.T) {
@@ -93,8 +93,7 @@ func TestRelease_SweepsWhatAKillLeft(t *testing.T) {
 	w.do("ADD", "c1")
 	old := filepath.Join(w.dir, "attachments", ".new-123")
 	writing := filepath.Join(w.dir, "attachments", ".new-456")
-	orphan := filepath.Join(w.dir, "locks", "orphan")
-	for _, path := range []string{old, writing, orphan} {
+	for _, path := range []string{old, writing} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +105,7 @@ func TestRelease_SweepsWhatAKillLeft(t *testing.T) {
 	if _, err := w.node.Release(t.Context(), func(string) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]bool{old: false, writing: true, orphan: false, filepath.Join(w.dir, "locks", "c1"): true} {
+	for path, want := range map[string]bool{old: false, writing: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Errorf("%s: %v, want it to exist: %v", path, err, want)
 		}

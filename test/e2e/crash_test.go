@@ -252,7 +252,7 @@ func (n *crashNode) nothingLeft(uids ...string) error {
 			}
 		}
 	}
-	for _, pattern := range []string{"cni/attachments/*", "cni/locks/*", "cni/results/*"} {
+	for _, pattern := range []string{"cni/attachments/*", "cni/results/*"} {
 		files, err := filepath.Glob(filepath.Join(n.a.RootDir, pattern))
 		files = slices.DeleteFunc(files, func(f string) bool {
 			return strings.HasPrefix(filepath.Base(f), ".new-") // half-written, and removed when it is old enough
