@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -181,11 +182,28 @@ func ended(err error) pod.HookState {
 	return pod.HookFailed
 }
 
-// sameRecord reports whether two records would be the same file.
+// sameRecord reports whether two records would be the same file, or as good as.
 func sameRecord(a, b pod.Record) bool {
 	return a.Pod == b.Pod && a.Source == b.Source && sameValue(a.Stop, b.Stop) && sameValue(a.Verdict, b.Verdict) && sameValue(a.Restart, b.Restart) &&
 		maps.Equal(a.Attempts, b.Attempts) && maps.Equal(a.Backoff, b.Backoff) && maps.Equal(a.Hooks, b.Hooks) &&
-		slices.Equal(a.Released, b.Released) && apiequality.Semantic.DeepEqual(a.Status, b.Status)
+		slices.Equal(a.Released, b.Released) && sameStatus(a.Status, b.Status)
+}
+
+// sameStatus also holds for two of a pod none of whose containers has run: all that is lost with the second can be seen
+// again, and a pod on its way up is not written down at each step.
+func sameStatus(a, b v1.PodStatus) bool {
+	return nothingRan(a) && nothingRan(b) || apiequality.Semantic.DeepEqual(a, b)
+}
+
+func nothingRan(s v1.PodStatus) bool {
+	for _, list := range [][]v1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
+		for _, c := range list {
+			if c.State.Waiting == nil || c.LastTerminationState.Terminated != nil || c.RestartCount > 0 {
+				return false
+			}
+		}
+	}
+	return s.Phase == v1.PodPending
 }
 
 func sameValue[T comparable](a, b *T) bool {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
@@ -54,6 +56,31 @@ func TestSameRecord_ComparesEveryField(t *testing.T) {
 		}
 		if sameRecord(pod.Record{}, changed) {
 			t.Errorf("a change of %s would not be saved", typ.Field(i).Name)
+		}
+	}
+}
+
+func TestSameRecord_LetsAPodComeUpWithoutWritingDownEachStep(t *testing.T) {
+	waiting := v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	status := func(ip string, state v1.ContainerState, restarts int32) pod.Record {
+		return pod.Record{Status: v1.PodStatus{
+			Phase: v1.PodPending, PodIP: ip, ContainerStatuses: []v1.ContainerStatus{{Name: "c", State: state, RestartCount: restarts}},
+		}}
+	}
+	first := status("", waiting, 0)
+	for _, tt := range []struct {
+		what  string
+		after pod.Record
+		same  bool
+	}{
+		{"it has an address", status("10.0.0.1", waiting, 0), true},
+		{"it has no status yet", pod.Record{}, false},
+		{"a container runs", status("10.0.0.1", v1.ContainerState{Running: &v1.ContainerStateRunning{}}, 0), false},
+		{"a container has ended", status("10.0.0.1", v1.ContainerState{Terminated: &v1.ContainerStateTerminated{}}, 0), false},
+		{"a container has been restarted", status("10.0.0.1", waiting, 1), false},
+	} {
+		if got := sameRecord(first, tt.after); got != tt.same {
+			t.Errorf("%s: same %t, want %t", tt.what, got, tt.same)
 		}
 	}
 }
