@@ -66,11 +66,12 @@ func (d resourceDescs) series(s *statsapi.Summary, failed bool) []series {
 		out = append(out, usage(p.CPU, p.Memory, d.podCPU, d.podMemory, labels...)...)
 		for _, c := range p.Containers {
 			labels := []string{c.Name, p.PodRef.Name, p.PodRef.Namespace}
-			out = append(out, usage(c.CPU, c.Memory, d.containerCPU, d.containerMemory, labels...)...)
+			used := usage(c.CPU, c.Memory, d.containerCPU, d.containerMemory, labels...)
+			out = append(out, used...)
 			if c.Swap != nil && c.Swap.SwapUsageBytes != nil {
 				out = append(out, series{d.containerSwap, prometheus.GaugeValue, float64(*c.Swap.SwapUsageBytes), c.Swap.Time.Time, labels})
 			}
-			if !c.StartTime.IsZero() {
+			if len(used) > 0 && !c.StartTime.IsZero() {
 				out = append(out, series{d.containerStart, prometheus.GaugeValue, float64(c.StartTime.UnixNano()) / 1e9, time.Time{}, labels})
 			}
 		}

@@ -34,6 +34,14 @@ func TestResource_TellsEachContainerOnce(t *testing.T) {
 		}
 		r.Sandboxes[uid] = &runtimeapi.PodSandboxStats{Linux: linux}
 	}
+	if diff := cmp.Diff([]string{"container_memory_working_set_bytes c 7"}, told(t, r)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// told are the series of pods and containers in /metrics/resource.
+func told(t *testing.T, r Readings) (out []string) {
+	t.Helper()
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(once(newResourceDescs().series(Summary(r), false))); err != nil {
 		t.Fatal(err)
@@ -42,15 +50,51 @@ func TestResource_TellsEachContainerOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
 	for _, f := range families {
 		for _, m := range f.Metric {
 			if len(m.Label) > 0 {
-				got = append(got, fmt.Sprint(f.GetName(), " ", m.Gauge.GetValue()))
+				out = append(out, fmt.Sprint(f.GetName(), " ", m.Label[0].GetValue(), " ", m.GetGauge().GetValue()+m.GetCounter().GetValue()))
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"container_memory_working_set_bytes 7"}, got); diff != "" {
+	return out
+}
+
+// The metrics server takes a container with a start and no use for one that it lost, and tells nothing of the whole pod: so
+// it was when one had just ended and the status did not say so yet.
+func TestResource_TellsNoStartOfWhatIsNotMeasured(t *testing.T) {
+	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"}, Status: v1.PodStatus{Phase: v1.PodRunning}}
+	value := func(n uint64) *runtimeapi.UInt64Value { return &runtimeapi.UInt64Value{Value: n} }
+	linux := &runtimeapi.LinuxPodSandboxStats{}
+	for _, name := range []string{"ended", "runs"} {
+		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, v1.ContainerStatus{
+			Name: name, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Unix(1000, 0)}},
+		})
+		c := &runtimeapi.ContainerStats{Attributes: &runtimeapi.ContainerAttributes{Metadata: &runtimeapi.ContainerMetadata{Name: name}}}
+		if name == "runs" {
+			c.Cpu, c.Memory = &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(3e9)}, &runtimeapi.MemoryUsage{WorkingSetBytes: value(5)}
+		}
+		linux.Containers = append(linux.Containers, c)
+	}
+	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": {Linux: linux}}}
+	want := []string{"container_cpu_usage_seconds_total runs 3", "container_memory_working_set_bytes runs 5", "container_start_time_seconds runs 1000"}
+	if diff := cmp.Diff(want, told(t, r)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What an init container uses was not to be seen until it had ended.
+func TestSummary_TellsOfPodsThatInitialise(t *testing.T) {
+	r := Readings{Node: &v1.Node{}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
+	for _, phase := range []v1.PodPhase{"", v1.PodPending, v1.PodRunning, v1.PodSucceeded, v1.PodFailed} {
+		r.Pods = append(r.Pods, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p" + string(phase), UID: types.UID("u" + phase)}, Status: v1.PodStatus{Phase: phase}})
+		r.Sandboxes[types.UID("u"+phase)] = &runtimeapi.PodSandboxStats{}
+	}
+	var got []string
+	for _, p := range Summary(r).Pods {
+		got = append(got, p.PodRef.Name)
+	}
+	if diff := cmp.Diff([]string{"p", "pPending", "pRunning"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
-// Summary puts readings into the form of /stats/summary.
+// Summary puts readings into the form of /stats/summary. Pods that initialise are in it, those that have ended are not.
 func Summary(r Readings) *statsapi.Summary {
 	out := &statsapi.Summary{Node: node(r), Pods: []statsapi.PodStats{}}
 	for _, p := range r.Pods {
-		if s := r.Sandboxes[p.UID]; s != nil && p.Status.Phase == v1.PodRunning {
+		if s := r.Sandboxes[p.UID]; s != nil && p.Status.Phase != v1.PodSucceeded && p.Status.Phase != v1.PodFailed {
 			out.Pods = append(out.Pods, podStats(r, p, s.GetLinux()))
 		}
 	}
