@@ -22,12 +22,21 @@ spec:
     resources: {limits: {memory: 64Mi}}
     volumeMounts: [{name: scratch, mountPath: /scratch}]
     readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: preparing}
+spec:
+  terminationGracePeriodSeconds: 1
+  initContainers: [{name: first, image: "minikubelet.dev/web:1"}]
+  containers: [{name: web, image: "minikubelet.dev/web:1"}]
 `
 
 // monitored reads what monitoring reads, through the API server.
 func (j *joined) monitored() {
 	j.Apply(measured)
 	j.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "pod/measured")
+	j.kubectl("wait", "--for=jsonpath={.status.initContainerStatuses[0].state.running}", "--timeout=30s", "pod/preparing")
 	node := "/api/v1/nodes/" + j.agent.NodeName + "/proxy"
 
 	var s statsapi.Summary
@@ -68,6 +77,7 @@ func (j *joined) monitored() {
 			`container_cpu_usage_seconds_total{container="busy",namespace="default",pod="measured"}`,
 			`container_memory_working_set_bytes{container="busy",namespace="default",pod="measured"}`,
 			`container_start_time_seconds{container="busy",namespace="default",pod="measured"}`,
+			`container_memory_working_set_bytes{container="first",namespace="default",pod="preparing"}`,
 		},
 		"/metrics/cadvisor": {
 			`machine_cpu_cores `, `container_cpu_usage_seconds_total{container="busy",cpu="total"`, `container_memory_rss{container="busy"`,
