@@ -39,7 +39,9 @@ func (c *cluster) outage() {
 	c.Apply(fmt.Sprintf(outagePod, "steady", "") + fmt.Sprintf(outagePod, "crasher", `"-exit-after=3s", "-exit-code=4"`))
 	c.kubectl("expose", "pod", "steady", "--port=80", "--target-port=8080")
 	c.waitReady("steady")
-	c.Apply(fmt.Sprintf(asking, "asker", a.name, "http://"+c.kubectl("get", "service", "steady", "-o", "jsonpath={.spec.clusterIP}")+"/"))
+	url := "http://" + c.kubectl("get", "service", "steady", "-o", "jsonpath={.spec.clusterIP}") + "/"
+	c.answers("client-"+a.name, url, "hello from steady")
+	c.Apply(fmt.Sprintf(asking, "asker", a.name, url))
 	c.waitAsked("asker", 5)
 	onB, steady := c.onNode(b), c.waitReady("steady")
 
