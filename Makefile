@@ -39,7 +39,7 @@ build: plugin ## build bin/minikubelet, static, with the CNI plugin inside
 plugin:
 	go build -p $(JOBS) -trimpath -ldflags '-s -w' -o $(PLUGIN) ./cmd/minikubelet-cni
 
-tools: ## build what the tests run: containerd, runc, CNI plugins, etcd, Kubernetes, CoreDNS (sudo: also installs packages)
+tools: ## build what the tests run: containerd, runc, CNI plugins, etcd, Kubernetes, CoreDNS, metrics-server (sudo: also installs packages)
 	hack/build-tools
 
 test: tools build ## everything: lint, unit tests, fuzz targets, e2e; needs root (sudo make test)

@@ -62,16 +62,21 @@ func newCluster(t *testing.T) *cluster {
 		m.env = e.NodeEnv(m.name)
 		m.cd = m.env.Containerd(testbed.ContainerdConfig{NoImages: true})
 		m.cd.Import(testbed.CoreDNSImage(t))
+		shown := c.CA.Issue(m.name+"-serving", testbed.Cert{Name: "system:node:" + m.name, Hosts: []string{m.env.NodeIP()}})
 		m.agent = m.env.Agent(testbed.AgentConfig{
 			Containerd: m.cd, ControlPlane: c.ControlPlane, NodeName: m.name,
-			Kubelet: c.settings(map[string]any{"clusterDNS": []string{e.DNSIP()}, "clusterDomain": "cluster.local"}),
+			Kubelet: c.settings(map[string]any{
+				"clusterDNS": []string{e.DNSIP()}, "clusterDomain": "cluster.local", "tlsCertFile": shown.CertFile, "tlsPrivateKeyFile": shown.KeyFile,
+			}),
 		})
 		c.startProxy(m)
 		c.nodes = append(c.nodes, m)
 	}
 	c.agent, c.cd = c.nodes[0].agent, c.nodes[0].cd
 	c.ApplyDNS()
-	c.Apply(tick) // a minute goes by before it has anything to show
+	c.cd.Import(testbed.MetricsServerImage(t))
+	c.ApplyMetricsServer(c.nodes[0].name)
+	c.Apply(tick) // a minute goes by before it has anything to show, and half of one until metrics-server has
 	for _, m := range c.nodes {
 		c.waitNode(m.name)
 	}

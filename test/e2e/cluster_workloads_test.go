@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,7 +8,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
@@ -72,7 +70,7 @@ spec:
 
 // workloads runs one of each kind that a controller makes pods of.
 func (c *cluster) workloads() {
-	c.Apply(workloads)
+	c.Apply(workloads + "---" + busy)
 	c.kubectl("scale", "deployment/shop", "--replicas=6")
 	c.shop(6)
 	c.kubectl("scale", "deployment/shop", "--replicas=2")
@@ -87,9 +85,7 @@ func (c *cluster) workloads() {
 		c.t.Errorf("the job's pods say %q, want %q", sums, want)
 	}
 	c.shop(2)
-	for _, m := range c.nodes {
-		c.measured(m)
-	}
+	c.measured()
 	testbed.Eventually(c.t, 2*soon+soon, "the CronJob has run", func() error {
 		out, err := c.Kubectl("get", "jobs", "-o", `jsonpath={range .items[?(@.metadata.ownerReferences[0].name=="tick")]}{.status.succeeded}{end}`)
 		if err == nil && !strings.Contains(out, "1") {
@@ -97,7 +93,8 @@ func (c *cluster) workloads() {
 		}
 		return err
 	})
-	c.kubectl("delete", "job/sums", "cronjob/tick", "statefulset/db", "service/db", "--cascade=foreground", "--timeout=60s")
+	c.kubectl("delete", "hpa/busy", "deployment/busy", "job/sums", "cronjob/tick", "statefulset/db", "service/db", "--cascade=foreground", "--timeout=60s")
+	c.kubectl("delete", "-n", "kube-system", "apiservice/v1beta1.metrics.k8s.io", "deployment/metrics-server", "service/metrics-server", "--timeout=60s")
 }
 
 // daemons finds a pod of the DaemonSet on each node.
@@ -140,46 +137,4 @@ func (c *cluster) stateful() {
 		return ready(p)
 	})
 	c.answers("db-1", "http://db-0.db:8080/", "hello from db-0 on db-0 "+is.Status.PodIP)
-}
-
-// measured reads, through the API server, what autoscalers live on: the use of a node and of a pod on it.
-func (c *cluster) measured(m *machine) {
-	c.t.Helper()
-	c.eventually(m.name+" tells the use of its pods", func() error {
-		metrics, err1 := c.Kubectl("get", "--raw", "/api/v1/nodes/"+m.name+"/proxy/metrics/resource")
-		out, err2 := c.Kubectl("get", "--raw", "/api/v1/nodes/"+m.name+"/proxy/stats/summary")
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		var summary struct {
-			Node struct{ NodeName string }
-			Pods []struct {
-				PodRef struct {
-					Name string
-					UID  types.UID
-				}
-				CPU    struct{ UsageCoreNanoSeconds uint64 }
-				Memory struct{ WorkingSetBytes uint64 }
-			}
-		}
-		if err := json.Unmarshal([]byte(out), &summary); err != nil {
-			return err
-		}
-		told := map[types.UID]bool{}
-		for _, p := range summary.Pods {
-			told[p.PodRef.UID] = p.CPU.UsageCoreNanoSeconds > 0 && p.Memory.WorkingSetBytes > 0
-		}
-		if summary.Node.NodeName != m.name || !strings.Contains(metrics, "node_cpu_usage_seconds_total ") {
-			return fmt.Errorf("node %q, metrics %.300s", summary.Node.NodeName, metrics)
-		}
-		for name, p := range c.onNode(m) { // those of a CronJob come and go
-			if p.Status.Phase != v1.PodRunning || p.DeletionTimestamp != nil {
-				continue
-			}
-			if !told[p.UID] || !strings.Contains(metrics, fmt.Sprintf(`pod_memory_working_set_bytes{namespace=%q,pod=%q}`, p.Namespace, name)) {
-				return fmt.Errorf("no figures of %s", name)
-			}
-		}
-		return nil
-	})
 }

@@ -91,6 +91,8 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 	cp.serving = KeyPair{e.Path("apiserver", "serving.crt"), e.Path("apiserver", "serving.key")}
 	toNode := cp.CA.Issue("apiserver-kubelet-client", Cert{Name: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}})
 	accounts := cp.CA.Issue("service-account", Cert{Name: "service-accounts"})
+	front := e.NewCA("front-proxy")
+	toExtension := front.Issue("client", Cert{Name: "front-proxy-client"})
 	args := []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=" + e.NodeIP(), "--advertise-address=" + e.NodeIP(), "--secure-port=" + cp.URL[strings.LastIndexByte(cp.URL, ':')+1:],
@@ -103,6 +105,10 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 		"--service-account-key-file=" + accounts.KeyFile, "--service-account-signing-key-file=" + accounts.KeyFile,
 		"--service-cluster-ip-range=" + e.ServiceCIDR(),
 		"--enable-bootstrap-token-auth", "--allow-privileged", "--profiling=false",
+		// The way to API servers that pods are: to the pod itself, for the machine has no kube-proxy.
+		"--enable-aggregator-routing", "--proxy-client-cert-file=" + toExtension.CertFile, "--proxy-client-key-file=" + toExtension.KeyFile,
+		"--requestheader-client-ca-file=" + front.CertFile, "--requestheader-allowed-names=front-proxy-client",
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--cert-dir=" + e.Path("apiserver"),
 	}
 	args = append(args, more...)
@@ -119,7 +125,7 @@ func (cp *ControlPlane) startControllers() {
 		"--kubeconfig="+cp.AdminKubeconfig, "--leader-elect=false", "--secure-port=0", "--profiling=false",
 		"--service-account-private-key-file="+filepath.Join(dir, "service-account.key"), "--root-ca-file="+cp.CA.CertFile,
 		"--cluster-signing-cert-file="+cp.CA.CertFile, "--cluster-signing-key-file="+cp.CA.KeyFile,
-		"--cluster-cidr="+e.PodCIDR(), "--allocate-node-cidrs=false"))
+		"--cluster-cidr="+e.PodCIDR(), "--allocate-node-cidrs=false", "--horizontal-pod-autoscaler-sync-period=2s"))
 }
 
 func (cp *ControlPlane) startScheduler() {
