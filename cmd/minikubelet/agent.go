@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
@@ -119,7 +120,7 @@ func newLogger(level slog.Leveler, format string) *slog.Logger {
 	return slog.New(handler(os.Stderr))
 }
 
-// lockRoot makes sure that one agent alone works in a root directory.
+// lockRoot makes sure that one agent alone works in a root directory, and removes what a killed one left half-written there.
 func lockRoot(root string) (unlock func(), err error) {
 	dir := filepath.Join(root, "minikubelet")
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -133,7 +134,12 @@ func lockRoot(root string) (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("another agent works in %s: stop it, or give this one another --root-dir", root), f.Close())
 	}
-	return func() { _ = f.Close() }, nil
+	unlock = func() { _ = f.Close() }
+	if err := atomicfile.Sweep(dir, 0); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 // awaitRuntime returns when the runtime answers. A node whose runtime is still starting waits; it does not fail.

@@ -16,6 +16,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources"
@@ -130,8 +131,7 @@ func (a *agent) keepTaints() {
 	if old, err := os.ReadFile(a.taintsFile()); err == nil && string(old) == string(now) {
 		return
 	}
-	tmp := a.taintsFile() + ".new"
-	if err := errors.Join(os.WriteFile(tmp, now, 0o600), os.Rename(tmp, a.taintsFile())); err != nil {
+	if err := atomicfile.Write(a.taintsFile(), now, 0o600, atomicfile.None); err != nil {
 		slog.Warn("cannot write the node's taints down", "err", err)
 	}
 }

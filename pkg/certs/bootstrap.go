@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/kube"
 )
 
@@ -89,11 +90,7 @@ func (b Bootstrapping) write() error {
 	if err := os.MkdirAll(filepath.Dir(b.Kubeconfig), 0o755); err != nil {
 		return fmt.Errorf("cannot write the kubeconfig: %w", err)
 	}
-	tmp := b.Kubeconfig + ".new"
-	if err := errors.Join(os.WriteFile(tmp, out, 0o600), os.Rename(tmp, b.Kubeconfig)); err != nil {
-		return fmt.Errorf("cannot write the kubeconfig: %w", err)
-	}
-	return nil
+	return atomicfile.Write(b.Kubeconfig, out, 0o600, atomicfile.None)
 }
 
 // usable reports whether a kubeconfig is there with credentials that are not over.

@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // Store holds the generations of one certificate: Dir/Name-<date>.pem, with the key in the same file, and the link
@@ -69,6 +71,9 @@ func (s Store) put(certPEM, keyPEM []byte, now time.Time) (*tls.Certificate, err
 	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of certificates: %w", err)
 	}
+	if err := atomicfile.Sweep(s.Dir, time.Minute); err != nil { // another store may be writing there
+		return nil, err
+	}
 	before, _ := os.Readlink(s.Current())
 	name := s.Name + "-" + now.UTC().Format("2006-01-02-15-04-05.000000") + ".pem"
 	if err := os.WriteFile(filepath.Join(s.Dir, name), bytes.Join([][]byte{certPEM, keyPEM}, nil), 0o600); err != nil {
@@ -120,8 +125,7 @@ func (s Store) Key() (*ecdsa.PrivateKey, error) {
 	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of certificates: %w", err)
 	}
-	tmp := s.pending() + ".new"
-	if err := errors.Join(os.WriteFile(tmp, b, 0o600), os.Rename(tmp, s.pending())); err != nil {
+	if err := atomicfile.Write(s.pending(), b, 0o600, atomicfile.None); err != nil {
 		return nil, fmt.Errorf("cannot keep the key of a signing request: %w", err)
 	}
 	return k, nil

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // Attachment is one interface of one sandbox on one network, as the journal has it.
@@ -76,8 +78,11 @@ func (j journal) put(a Attachment) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode the attachment: %w", err)
 	}
-	path := j.path(a.ContainerID, a.IfName)
-	if err := writeFile(path, b, 0o600); err != nil {
+	err = os.MkdirAll(j.dir, 0o700)
+	if err == nil {
+		err = atomicfile.Write(j.path(a.ContainerID, a.IfName), b, 0o600, atomicfile.Name)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot journal the attachment, so it is not made (is the disk full?): %w", err)
 	}
 	return nil
@@ -145,40 +150,4 @@ func (j journal) read(id, ifName string) (*Attachment, error) {
 		return nil, fmt.Errorf("cannot set a garbled journal file aside: %w", err)
 	}
 	return nil, nil
-}
-
-// newPattern matches files that are being written, and those whose writer was killed.
-const newPattern = ".new-*"
-
-// writeFile replaces a file atomically and durably.
-func writeFile(path string, b []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, newPattern)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode))
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -3,6 +3,7 @@ package cni
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // TestMain makes this test binary a CNI plugin too: a symlink named "stub" to it runs stub. It fails on purpose, where
@@ -203,4 +206,8 @@ func resultIP(t *testing.T, resp Response) string {
 		t.Fatalf("result %s has no address (%v)", resp.Result, err)
 	}
 	return r.IPs[0].Address.String()
+}
+
+func writeFile(path string, b []byte, mode os.FileMode) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), atomicfile.Write(path, b, mode, atomicfile.None))
 }

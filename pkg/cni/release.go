@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // releasesAtOnce bounds how many attachments Release works on at a time: after a reboot all of a node's are stale.
@@ -68,15 +69,7 @@ func (n *Node) Release(ctx context.Context, live func(containerID string) bool) 
 }
 
 // sweep removes what a kill between two steps left in the agent's own directory: half-written journal files.
-func (n *Node) sweep() error {
-	stale, err := filepath.Glob(filepath.Join(n.journal.dir, newPattern))
-	for _, path := range stale {
-		if info, statErr := os.Stat(path); statErr == nil && time.Since(info.ModTime()) > n.cfg.Settle {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}
-	return err
-}
+func (n *Node) sweep() error { return atomicfile.Sweep(n.journal.dir, n.cfg.Settle) }
 
 func (n *Node) releaseOne(ctx context.Context, group []Attachment) error {
 	id := group[0].ContainerID

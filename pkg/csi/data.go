@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 )
 
@@ -71,7 +72,7 @@ func intend(dir string, d volData) error {
 	if err := hostfs.Encode(filepath.Join(dir, dataFile), d, true); err != nil {
 		return err
 	}
-	if err := hostfs.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("cannot note a CSI volume durably: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/images/pause"
 )
 
@@ -16,12 +17,8 @@ func EnsureSandboxProfile(root string) (string, error) {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, pause.Seccomp()) {
 		return path, nil
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, pause.Seccomp(), 0o640); err != nil {
-		return "", fmt.Errorf("cannot write the seccomp profile of sandboxes: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return "", fmt.Errorf("cannot write the seccomp profile of sandboxes: %w", err)
+	if err := atomicfile.Write(path, pause.Seccomp(), 0o640, atomicfile.None); err != nil {
+		return "", fmt.Errorf("cannot provide the seccomp profile of sandboxes: %w", err)
 	}
 	return path, nil
 }

@@ -20,6 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // Keep holds on disk what pods of this node need of the API server, so that they can start while it is away: the
@@ -33,10 +35,21 @@ type Keep struct {
 	last map[Key]string // versions that were written
 }
 
-// OpenKeep makes the directory if it is missing.
+// OpenKeep makes the directory if it is missing, and removes what a killed writer left half done.
 func OpenKeep(dir string, log *slog.Logger) (*Keep, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of what pods need without the API server: %w", err)
+	}
+	shallow, err1 := filepath.Glob(filepath.Join(dir, "*"))
+	deep, err2 := filepath.Glob(filepath.Join(dir, "*", "*"))
+	errs := []error{err1, err2}
+	for _, d := range append(shallow, deep...) {
+		if i, err := os.Lstat(d); err == nil && i.IsDir() {
+			errs = append(errs, atomicfile.Sweep(d, 0))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("cannot open the directory of what pods need without the API server: %w", err)
 	}
 	return &Keep{dir: dir, log: log, last: map[Key]string{}}, nil
 }
@@ -225,19 +238,7 @@ func write(path string, value any) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	return nil
+	return atomicfile.Write(path, b, 0o600, atomicfile.Content)
 }
 
 // unreachable reports whether an error says nothing of the object: the server was not reached, or could not answer.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
@@ -28,14 +29,8 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of pod records: %w", err)
 	}
-	half, err := filepath.Glob(filepath.Join(dir, "*"+ending+".tmp"))
-	if err != nil {
-		return nil, fmt.Errorf("cannot look for half-written pod records in %s: %w", dir, err)
-	}
-	for _, f := range half {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("cannot remove a half-written pod record: %w", err)
-		}
+	if err := atomicfile.Sweep(dir, 0); err != nil {
+		return nil, fmt.Errorf("cannot open the pod records: %w", err)
 	}
 	return &Store{dir: dir}, nil
 }
@@ -101,7 +96,7 @@ func (s *Store) Save(uid types.UID, r pod.Record, sync bool) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode the record of pod %s: %w", uid, err)
 	}
-	if err := replace(path, b, sync); err != nil {
+	if err := atomicfile.Write(path, b, 0o600, atomicfile.SyncIf(sync)); err != nil {
 		return fmt.Errorf("cannot save the record of pod %s: %w", uid, err)
 	}
 	return nil
@@ -124,42 +119,4 @@ func (s *Store) path(uid types.UID) (string, error) {
 		return "", fmt.Errorf("pod UID %q is not fit for a file name: %s", uid, strings.Join(msgs, "; "))
 	}
 	return filepath.Join(s.dir, string(uid)+ending), nil
-}
-
-func replace(path string, b []byte, sync bool) (err error) {
-	tmp := path + ".tmp"
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, remove(tmp))
-		}
-	}()
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	if !sync {
-		return nil
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }

@@ -105,7 +105,7 @@ func TestStore_RefusesNamesThatLeaveTheDirectory(t *testing.T) {
 
 func TestOpen_RemovesHalfWrittenFiles(t *testing.T) {
 	dir := t.TempDir()
-	tmp := filepath.Join(dir, "a.json.tmp")
+	tmp := filepath.Join(dir, ".new-123")
 	if err := os.WriteFile(tmp, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // unit is what the beginnings and lengths of ranges are multiples of: what a container image may use of IDs (KEP-127).
@@ -134,22 +136,14 @@ func read(path string) (Range, error) {
 }
 
 // write puts the file in place whole and for good: a range that was forgotten would be given away twice.
-func write(path string, r Range) (err error) {
+func write(path string, r Range) error {
 	one := []mapping{{HostID: r.First, Length: r.Length}}
 	b, err := json.Marshal(mappings{UIDs: one, GIDs: one})
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := atomicfile.Write(path, b, 0o600, atomicfile.Content); err != nil {
 		return fmt.Errorf("cannot keep the pod's user IDs: %w", err)
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot keep the pod's user IDs: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // record is what was installed.
@@ -90,20 +92,7 @@ func replace(path string, mode fs.FileMode, content func() (io.ReadCloser, error
 		return fmt.Errorf("cannot write %s: what goes there is gone", path)
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	_, err = io.Copy(out, in)
-	err = errors.Join(err, out.Chmod(mode), out.Sync(), out.Close())
-	if err == nil {
-		err = os.Rename(out.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(out.Name())
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	return nil
+	return atomicfile.Copy(path, in, mode, atomicfile.Content)
 }
 
 // makeDir makes a directory if it is not there, and reports whether it did.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/cni"
 )
 
@@ -66,7 +67,7 @@ func writeBinary(path string) error {
 			return err
 		}
 		defer fresh.Close()
-		if err := replace(path, fresh, 0o755); err != nil {
+		if err := atomicfile.Copy(path, fresh, 0o755, atomicfile.Content); err != nil {
 			return err
 		}
 	}
@@ -128,24 +129,3 @@ func sameContent(src io.Reader, path string) (bool, error) {
 }
 
 func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
-
-// replace writes a file beside its place and renames it into it.
-func replace(path string, src io.Reader, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".minikubelet-*")
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, src)
-	err = errors.Join(err, f.Chmod(mode))
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
-}

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/cni"
 )
 
@@ -65,7 +65,7 @@ func writeBridge(dir string, b Bridge) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot write the bridge network: %w", err)
 	}
-	if err := replace(path, bytes.NewReader(conf), 0o600); err != nil {
+	if err := atomicfile.Write(path, conf, 0o600, atomicfile.Content); err != nil {
 		return fmt.Errorf("cannot write the bridge network: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/cni"
 )
 
@@ -82,7 +83,7 @@ func install(cfg Config) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, conf) {
 		return nil
 	}
-	if err := replace(path, bytes.NewReader(conf), 0o600); err != nil {
+	if err := atomicfile.Write(path, conf, 0o600, atomicfile.Content); err != nil {
 		return fmt.Errorf("cannot install the CNI configuration: %w", err)
 	}
 	return nil

@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
+
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 )
 
 // Encode replaces path by the JSON form of value, mode 0600. With sync, the content and the name are on the disk when it
@@ -18,60 +19,13 @@ func Encode(path string, value any, sync bool) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode %s: %w", path, err)
 	}
-	if err := replace(path, b, sync); err != nil {
-		return Explain(fmt.Errorf("cannot write %s: %w", path, err))
-	}
-	return nil
+	return Explain(atomicfile.Write(path, b, 0o600, atomicfile.SyncIf(sync)))
 }
 
-func replace(path string, b []byte, sync bool) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignore(os.Remove(f.Name()), fs.ErrNotExist))
-		}
-	}()
-	_, err = f.Write(b)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	if sync {
-		return SyncDir(dir)
-	}
-	return nil
-}
-
-// RemoveEncoded removes a file that Encode wrote, and what writers of it that were killed left half-written beside it. No
-// other may write it meanwhile. A file that is not there is no error.
+// RemoveEncoded removes a file that Encode wrote, and what writers that were killed left half-written beside it. No other
+// may write there meanwhile. A file that is not there is no error.
 func RemoveEncoded(path string) error {
-	dir, half := filepath.Dir(path), "."+filepath.Base(path)+"."
-	entries, err := os.ReadDir(dir)
-	errs := []error{ignore(err, fs.ErrNotExist), ignore(os.Remove(path), fs.ErrNotExist)}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), half) {
-			errs = append(errs, ignore(os.Remove(filepath.Join(dir, e.Name())), fs.ErrNotExist))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// SyncDir puts the names in a directory on the disk.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(ignore(os.Remove(path), fs.ErrNotExist), atomicfile.Sweep(filepath.Dir(path), 0))
 }
 
 // Decode reads a JSON file. A file that is not there is fs.ErrNotExist; one that cannot be read as JSON, or is no regular

@@ -12,7 +12,7 @@ func TestRemoveEncoded_TakesWhatKilledWritersLeft(t *testing.T) {
 	if err := Encode(path, 1, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{".note.json.123", ".other.json.123"} {
+	for _, name := range []string{".new-123", ".other.json.123"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

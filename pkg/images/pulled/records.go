@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubelet "k8s.io/kubelet/config/v1beta1"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/images/credentials"
 )
 
@@ -61,6 +62,9 @@ func Open(root string, policy Policy, log *slog.Logger) (*Records, error) {
 	for _, d := range []string{r.pulling, r.pulled} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("cannot make the directory of image pull records: %w", err)
+		}
+		if err := atomicfile.Sweep(d, 0); err != nil {
+			return nil, fmt.Errorf("cannot open the image pull records: %w", err)
 		}
 	}
 	return r, nil
