@@ -10,6 +10,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // wireBounds makes what keeps logs and images from filling the disk.
@@ -37,7 +38,7 @@ func (a *agent) imagesInUse(ctx context.Context) ([]string, error) {
 		out = append(out, c.GetImageRef(), c.GetImageId(), c.GetImage().GetImage())
 	}
 	for _, p := range a.set.Pods() {
-		if p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed {
+		if pod.IsOver(p) {
 			continue
 		}
 		out = append(out, imagesOf(&p.Spec)...)

@@ -146,7 +146,7 @@ type evictable struct{ a *agent }
 func (e evictable) Active() []*v1.Pod {
 	var out []*v1.Pod
 	for _, p := range e.a.set.Pods() {
-		if p.DeletionTimestamp == nil && p.Status.Phase != v1.PodSucceeded && p.Status.Phase != v1.PodFailed && !e.a.set.Stopping(p.UID) {
+		if p.DeletionTimestamp == nil && !pod.IsOver(p) && !e.a.set.Stopping(p.UID) {
 			out = append(out, p)
 		}
 	}
@@ -156,7 +156,7 @@ func (e evictable) Active() []*v1.Pod {
 func (e evictable) Gone(uid types.UID) bool {
 	for _, p := range e.a.set.Pods() {
 		if p.UID == uid {
-			return p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed
+			return pod.IsOver(p)
 		}
 	}
 	return true

@@ -112,7 +112,7 @@ func (u *upkeep) refreshWanted(ctx context.Context) error {
 }
 
 func (u *upkeep) refreshPod(ctx context.Context, p *v1.Pod) {
-	if p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed {
+	if pod.IsOver(p) {
 		return
 	}
 	if err := u.volumes.Refresh(ctx, p); err != nil && ctx.Err() == nil {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,9 +97,9 @@ func Load(cfg Config) (*rest.Config, error) {
 		GroupVersion:         &corev1.SchemeGroupVersion,
 		NegotiatedSerializer: serializer.NewCodecFactory(scheme).WithoutConversion(),
 	}
-	rc.UserAgent = orElse(cfg.UserAgent, "minikubelet")
-	rc.QPS = orElse(cfg.QPS, 50)
-	rc.Burst = orElse(cfg.Burst, 100)
+	rc.UserAgent = cmp.Or(cfg.UserAgent, "minikubelet")
+	rc.QPS = cmp.Or(cfg.QPS, 50)
+	rc.Burst = cmp.Or(cfg.Burst, 100)
 	rc.WarningHandler = warnings{log}
 	rc.Dial = (&net.Dialer{Timeout: connectTime, KeepAlive: 30 * time.Second}).DialContext
 	return rc, nil
@@ -110,7 +111,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewForConfig(rc, orElse(cfg.Timeout, time.Minute))
+	return NewForConfig(rc, cmp.Or(cfg.Timeout, time.Minute))
 }
 
 // NewForConfig returns a client for a configuration that Load gave. The timeout is that of one request.
@@ -263,12 +264,4 @@ func (w warnings) HandleWarningHeader(code int, _ string, text string) {
 	if code == 299 && text != "" {
 		w.log.Debug("the API server warns", "text", text)
 	}
-}
-
-func orElse[T comparable](v, other T) T {
-	var zero T
-	if v == zero {
-		return other
-	}
-	return v
 }

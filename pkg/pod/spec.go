@@ -87,6 +87,11 @@ func GracePeriod(p *v1.Pod) time.Duration {
 // FullName is namespace/name, as people write it.
 func FullName(p *v1.Pod) string { return p.Namespace + "/" + p.Name }
 
+// IsOver reports whether a pod has ended for good, as its status tells it.
+func IsOver(p *v1.Pod) bool {
+	return p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed
+}
+
 // IsStatic reports whether a pod comes from this node and not from the API server.
 func IsStatic(p *v1.Pod) bool {
 	s := Source(p.Annotations[AnnotationSource])

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -35,7 +36,7 @@ func (b *build) container(role pod.Role, c *v1.Container) v1.ContainerStatus {
 		return s
 	}
 	s := v1.ContainerStatus{
-		Name: c.Name, RestartCount: int32(newest.Attempt), Image: orElse(newest.Image, c.Image), ImageID: newest.ImageID,
+		Name: c.Name, RestartCount: int32(newest.Attempt), Image: cmp.Or(newest.Image, c.Image), ImageID: newest.ImageID,
 		ContainerID: b.host.Runtime + "://" + newest.ID, User: user(newest.User), VolumeMounts: volumeMounts(c, b.host.RecursiveReadOnly),
 	}
 	if prior != nil {
@@ -303,11 +304,4 @@ func volumeMounts(c *v1.Container, recursive bool) []v1.VolumeMountStatus {
 		out = append(out, s)
 	}
 	return out
-}
-
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }

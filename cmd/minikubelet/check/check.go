@@ -32,8 +32,7 @@ type Node struct {
 func (n Node) Lacks(ctx context.Context, all server.Proposal) []server.Lack {
 	var running []*v1.Pod
 	for _, p := range n.Pods() {
-		ended := p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed
-		if !ended && !slices.ContainsFunc(all.Pods, func(q v1.Pod) bool { return q.Namespace == p.Namespace && q.Name == p.Name }) {
+		if !pod.IsOver(p) && !slices.ContainsFunc(all.Pods, func(q v1.Pod) bool { return q.Namespace == p.Namespace && q.Name == p.Name }) {
 			running = append(running, p)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
@@ -47,7 +48,7 @@ func describeNode(w io.Writer, n *v1.Node, pods []v1.Pod, events []v1.Event, now
 func describeRoom(t page, n *v1.Node, pods []v1.Pod) {
 	asked, running := v1.ResourceList{}, 0
 	for i := range pods {
-		if p := pods[i].Status.Phase; p == v1.PodSucceeded || p == v1.PodFailed {
+		if pod.IsOver(&pods[i]) {
 			continue
 		}
 		running++

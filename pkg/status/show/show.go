@@ -9,6 +9,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // Counts are the containers of a pod that are ready, all that should be, and how often they were started again.
@@ -74,7 +76,7 @@ func State(p *v1.Pod) string {
 
 // WaitsFor says what keeps a pod from being ready, in one line; "" when nothing does.
 func WaitsFor(p *v1.Pod) string {
-	if p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed {
+	if pod.IsOver(p) {
 		return ""
 	}
 	for _, list := range [][]v1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {

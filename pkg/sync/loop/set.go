@@ -129,7 +129,7 @@ func inOrder(desired map[types.UID]pod.Desired) []pod.Desired {
 func (s *Set) judge(d pod.Desired, now time.Time) pod.Record {
 	r := pod.Record{Pod: d.Pod, Source: d.Source, Status: *d.Pod.Status.DeepCopy()}
 	switch st := d.Pod.Status; {
-	case st.Phase == v1.PodSucceeded || st.Phase == v1.PodFailed:
+	case pod.IsOver(d.Pod):
 		r.Verdict = &pod.Verdict{Phase: st.Phase, Reason: st.Reason, Message: st.Message, At: now}
 		return r
 	case d.Pod.DeletionTimestamp != nil || hasRun(st):
@@ -150,7 +150,7 @@ func hasRun(st v1.PodStatus) bool { return st.StartTime != nil }
 func (s *Set) live() []*v1.Pod {
 	var pods []*v1.Pod
 	for _, e := range s.entries {
-		if p := e.loop.shown.Load(); !e.never && p.Status.Phase != v1.PodSucceeded && p.Status.Phase != v1.PodFailed {
+		if p := e.loop.shown.Load(); !e.never && !pod.IsOver(p) {
 			pods = append(pods, p)
 		}
 	}
