@@ -20,6 +20,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 
 // newAgentCommand is the root command: without a subcommand, minikubelet is the agent.
@@ -113,9 +114,9 @@ func newLogger(level slog.Leveler, format string) *slog.Logger {
 	if format == "json" {
 		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
 	}
-	if toJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
-		o.ReplaceAttr = withoutTime
-		return slog.New(newJournal(os.Stderr, handler))
+	if systemd.ToJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		o.ReplaceAttr = systemd.WithoutTime
+		return slog.New(systemd.NewJournal(os.Stderr, handler))
 	}
 	return slog.New(handler(os.Stderr))
 }
@@ -154,7 +155,7 @@ func awaitRuntime(ctx context.Context, c *cri.Client) error {
 		if wait == most {
 			slog.Warn("wait for the container runtime", "err", err)
 		}
-		tell(extend, "STATUS=waiting for the container runtime at "+c.SocketPath())
+		systemd.Tell(systemd.ExtendTimeout, "STATUS=waiting for the container runtime at "+c.SocketPath())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -169,13 +170,13 @@ func (a *agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.upkeep.live()
+	a.pulse.Beat()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range slices.Concat(a.parts(), servers) {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
-		a.upkeep.beat(ctx)
+		a.pulse.Run(ctx, a.set)
 		return nil
 	})
 	g.Go(func() error { return a.reload(ctx) })
@@ -183,6 +184,6 @@ func (a *agent) run(ctx context.Context) error {
 	err = g.Wait()
 	a.set.Wait()
 	a.probes.Close()
-	a.puller.Wait()
+	a.puller.Puller.Wait()
 	return err
 }

@@ -5,14 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
 	"time"
-
-	"k8s.io/client-go/util/cert"
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/server"
@@ -45,11 +39,12 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		}
 		c.ClientCAs = cas.Get
 	}
+	reviews := server.Reviews{API: a.api.client, Node: a.host.name}
 	if a.api.client != nil && a.cfg.Server.Auth.TokenReview {
-		c.Auth.Token = server.CachedTokens(a.reviewToken, set.Auth.TokenTTL)
+		c.Auth.Token = server.CachedTokens(reviews.Token, set.Auth.TokenTTL)
 	}
 	if !a.cfg.Server.Auth.AlwaysAllow {
-		c.Auth.Allow = server.Cached(a.reviewAccess, a.cfg.Server.Auth.AuthorizedTTL, a.cfg.Server.Auth.UnauthorizedTTL)
+		c.Auth.Allow = server.Cached(reviews.Access, a.cfg.Server.Auth.AuthorizedTTL, a.cfg.Server.Auth.UnauthorizedTTL)
 	}
 	return c, nil
 }
@@ -67,12 +62,9 @@ func (a *agent) serving() (func(*tls.ClientHelloInfo) (*tls.Certificate, error),
 	}
 	paths := []string{a.cfg.Server.CertFile, a.cfg.Server.KeyFile}
 	if paths[0] == "" {
-		dir := a.cfg.Certs.Dir
-		paths = []string{filepath.Join(dir, "kubelet.crt"), filepath.Join(dir, "kubelet.key")}
-		if ok, _ := cert.CanReadCertAndKey(paths[0], paths[1]); !ok {
-			if err := a.sign(dir, paths[0], paths[1]); err != nil {
-				return nil, err
-			}
+		var err error
+		if paths, err = certs.SelfSigned(a.cfg.Certs.Dir, a.host.name, a.host.ips); err != nil {
+			return nil, err
 		}
 	}
 	files := &certs.Files[*tls.Certificate]{Paths: paths, Read: certs.ReadPair, Log: slog.Default()}
@@ -80,21 +72,6 @@ func (a *agent) serving() (func(*tls.ClientHelloInfo) (*tls.Certificate, error),
 		return nil, err
 	}
 	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.Get() }, nil
-}
-
-func (a *agent) sign(dir, certFile, keyFile string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("cannot make the directory of certificates: %w", err)
-	}
-	var ips []net.IP
-	for _, ip := range a.host.ips {
-		ips = append(ips, ip.AsSlice())
-	}
-	c, k, err := cert.GenerateSelfSignedCertKey(a.host.name, ips, nil)
-	if err != nil {
-		return fmt.Errorf("cannot sign a serving certificate: %w", err)
-	}
-	return errors.Join(os.WriteFile(certFile, c, 0o640), os.WriteFile(keyFile, k, 0o600))
 }
 
 // bootstrap gets the node the right to speak for itself, where only a bootstrap kubeconfig is given. It returns the path of

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/minikubelet/minikubelet/cmd/minikubelet/cli"
 	"github.com/minikubelet/minikubelet/cmd/minikubelet/setup"
+
+	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 
 // version is set by the linker. Nodes report it, and an API server wants it to be the version of Kubernetes.
@@ -43,3 +46,12 @@ func newRootCommand() *cobra.Command {
 
 // usage is for the commands that are here.
 func usage(format string, args ...any) error { return cli.Usage(format, args...) }
+
+// complain tells the last error of the program.
+func complain(err error) {
+	prefix := ""
+	if systemd.ToJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		prefix = "<3>"
+	}
+	fmt.Fprintln(os.Stderr, prefix+"minikubelet:", err)
+}

@@ -5,17 +5,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
-	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
-	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
@@ -50,60 +46,4 @@ func (a *agent) wireMeters(ctx context.Context) error {
 		})
 	}
 	return a.counters.Show(a.host.name, a.set.Pods, a.meter, ttl("client", a.api.rotation), ttl("server", a.api.serving))
-}
-
-// counted tells events on, and counts them.
-type counted struct {
-	teller
-	counters *metrics.Agent
-}
-
-func (c counted) Event(p *v1.Pod, container, typ, reason, message string) {
-	c.teller.Event(p, container, typ, reason, message)
-	c.counters.Event(typ, reason)
-	if reason != "Started" || container == "" {
-		return
-	}
-	kind := "container"
-	switch _, role := pod.SpecOf(p, container); role {
-	case pod.Init, pod.Sidecar:
-		kind = "init_container"
-	case pod.Ephemeral:
-		kind = "ephemeral_container"
-	}
-	c.counters.Started(kind)
-}
-
-// starts measures how long pods take from when they are first seen until they run.
-type starts struct {
-	counters *metrics.Agent
-
-	mu   sync.Mutex
-	seen map[types.UID]time.Time // pods that did not run yet
-}
-
-func newStarts(c *metrics.Agent) *starts {
-	return &starts{counters: c, seen: map[types.UID]time.Time{}}
-}
-
-func (s *starts) report(p *v1.Pod, phase v1.PodPhase) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	since, waits := s.seen[p.UID]
-	switch {
-	case phase == v1.PodPending && !waits:
-		s.seen[p.UID] = time.Now()
-	case phase != v1.PodPending && waits:
-		delete(s.seen, p.UID)
-		if phase == v1.PodRunning {
-			s.counters.PodStarted(time.Since(since))
-		}
-	}
-}
-
-func (s *starts) forget(p *v1.Pod) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.seen, p.UID)
-	s.counters.Forget(p)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
 	"github.com/minikubelet/minikubelet/pkg/volumes"
@@ -51,18 +52,18 @@ type reporter struct {
 	runtime *cri.Observer
 	api     apiSide
 	changed func()
-	starts  *starts
+	starts  *metrics.Starts
 }
 
 func (r *reporter) Report(p *v1.Pod, s v1.PodStatus) {
 	r.writer.Report(p, s)
-	r.starts.report(p, s.Phase)
+	r.starts.Report(p, s.Phase)
 	r.changed()
 }
 
 func (r *reporter) Finished(p *v1.Pod) {
 	r.writer.Finished(p)
-	r.starts.forget(p)
+	r.starts.Forget(p)
 	r.runtime.Forget(string(p.UID))
 	if r.api.objects != nil {
 		r.api.objects.Unreference(p.UID)

@@ -13,8 +13,10 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/eviction"
 	"github.com/minikubelet/minikubelet/pkg/footprint"
+	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
+	"github.com/minikubelet/minikubelet/pkg/upkeep"
 )
 
 // parts are what runs for as long as the agent does. Each returns nil when the context ends.
@@ -27,7 +29,7 @@ func (a *agent) parts() []func(context.Context) error {
 	}
 	all := []func(context.Context) error{
 		a.pods, a.csi.Run, quiet(a.events.Run), quiet(a.writer.Run), quiet(a.node.Run), quiet(a.guard.Run),
-		a.upkeep.refresh, a.upkeep.refreshWanted, a.upkeep.sweep,
+		quiet(a.refresher.Run), quiet(a.refresher.RunWanted), quiet(a.sweeper.Run),
 		quiet(func(ctx context.Context) {
 			cri.NewWatcher(a.runtime, slog.Default()).Watch(ctx, func(uid string, at time.Time) { a.set.Changed(types.UID(uid), at) })
 		}),
@@ -37,15 +39,15 @@ func (a *agent) parts() []func(context.Context) error {
 		quiet(a.rotator.Run), quiet(a.collector.Run), quiet(a.meter.RunClaims),
 	}
 	if a.api.objects != nil {
-		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.followCluster))
+		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.follower().Run))
 	}
 	for _, r := range []*certs.Rotation{a.api.rotation, a.api.serving} {
 		if r != nil {
 			all = append(all, quiet(r.Run))
 		}
 	}
-	if a.network.node != nil {
-		all = append(all, a.serveNetwork, func(ctx context.Context) error { return a.upkeep.release(ctx, a.liveSandboxes) })
+	if network := a.network.node; network != nil {
+		all = append(all, a.serveNetwork, quiet(func(ctx context.Context) { upkeep.ReleaseNetworks(ctx, network, a.runtime) }))
 	}
 	return all
 }
@@ -57,15 +59,15 @@ func (a *agent) pods(ctx context.Context) error {
 		slog.Error("cannot preload every image archive", "err", err)
 	}
 	close(a.preloaded)
-	records, err := a.upkeep.store.Load()
+	records, err := a.store.Load()
 	if err != nil {
 		return err
 	}
-	if err := a.adopt(ctx, records); err != nil {
+	if err := a.feed.Adopt(ctx, records); err != nil {
 		return err
 	}
 	a.events.NodeEvent(v1.EventTypeNormal, "Starting", "Starting kubelet.")
-	return a.feed(ctx)
+	return a.feed.Run(ctx)
 }
 
 // preload goes on with what appears later. A preloader is used by one goroutine at a time.
@@ -102,7 +104,7 @@ func (a *agent) wireGuard(ctx context.Context) error {
 		Limits: limits, Reclaim: []func(context.Context) error{a.collector.Reclaim},
 		Standalone: a.api.client == nil,
 		Stats:      stats.New(a.measured(ctx)),
-		Pods:       evictable{a}, Changed: func() { a.node.Poke() }, Log: slog.Default(),
+		Pods:       a.set, Changed: func() { a.node.Poke() }, Log: slog.Default(),
 		Event: func(p *v1.Pod, typ, reason, message string) {
 			if p == nil {
 				a.events.NodeEvent(typ, reason, message)
@@ -118,7 +120,7 @@ func (a *agent) wireGuard(ctx context.Context) error {
 func (a *agent) measured(ctx context.Context) stats.Config {
 	return stats.Config{
 		MemoryRoot: a.cgroups.RootDir("memory"), V2: a.cgroups.V2(), RootDir: a.cfg.Agent.Root, LogDir: a.cfg.Pods.LogDir,
-		ImageDir: a.imageDir(ctx), PodCgroup: a.cgroups.PodDir, Containers: a.containerUsage,
+		ImageDir: images.Dir(ctx, a.runtime), PodCgroup: a.cgroups.PodDir, Containers: a.containerUsage,
 	}
 }
 
@@ -139,30 +141,6 @@ func (a *agent) containerUsage(ctx context.Context) ([]stats.RuntimeUsage, error
 	}
 	return out, nil
 }
-
-// evictable is the set of pods to eviction.
-type evictable struct{ a *agent }
-
-func (e evictable) Active() []*v1.Pod {
-	var out []*v1.Pod
-	for _, p := range e.a.set.Pods() {
-		if p.DeletionTimestamp == nil && !pod.IsOver(p) && !e.a.set.Stopping(p.UID) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func (e evictable) Gone(uid types.UID) bool {
-	for _, p := range e.a.set.Pods() {
-		if p.UID == uid {
-			return pod.IsOver(p)
-		}
-	}
-	return true
-}
-
-func (e evictable) Evict(uid types.UID, stop pod.Stop) { e.a.set.Stop(uid, stop) }
 
 // broadcast tells any number of waiters that something has changed.
 type broadcast struct {

@@ -112,9 +112,9 @@ func (a *agent) emptied(ctx context.Context, out io.Writer) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.upkeep.synced:
+	case <-a.sweeper.Synced():
 	}
-	a.upkeep.bury(ctx) // pods that nobody remembers
+	a.sweeper.Sweep(ctx) // pods that nobody remembers
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	told := -1

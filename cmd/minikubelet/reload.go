@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -11,11 +10,11 @@ import (
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/eviction"
 	"github.com/minikubelet/minikubelet/pkg/images"
+	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 
 // reloader reads the configuration again at SIGHUP.
@@ -51,13 +50,11 @@ func (r *reloader) run(ctx context.Context, asked <-chan os.Signal, takeUp func(
 			return nil
 		case <-asked:
 		}
-		tellReloading()
+		systemd.TellReloading()
 		if err := r.reload(takeUp); err != nil {
 			slog.Error("cannot reload the configuration: nothing has changed", "err", err)
 		}
-		if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-			slog.Warn("cannot tell systemd that the configuration was reloaded", "err", err)
-		}
+		systemd.Tell(daemon.SdNotifyReady)
 	}
 }
 
@@ -91,15 +88,6 @@ func (r *reloader) reload(takeUp func(config.Config) error) error {
 	defer r.mu.Unlock()
 	r.current = current.With(newer)
 	return nil
-}
-
-// tellReloading tells systemd what a unit of Type=notify-reload must tell.
-func tellReloading() {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
-		return
-	}
-	_, _ = daemon.SdNotify(false, fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
 }
 
 // takeUp hands what can change while the agent runs to those whom it is for; after an error nothing has changed.

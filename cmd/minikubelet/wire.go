@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -38,10 +37,14 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/probes"
 	"github.com/minikubelet/minikubelet/pkg/record"
 	"github.com/minikubelet/minikubelet/pkg/resources"
+	"github.com/minikubelet/minikubelet/pkg/sources"
+	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 	"github.com/minikubelet/minikubelet/pkg/status"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
 	"github.com/minikubelet/minikubelet/pkg/sync/act"
+	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
+	"github.com/minikubelet/minikubelet/pkg/upkeep"
 	"github.com/minikubelet/minikubelet/pkg/userns"
 	"github.com/minikubelet/minikubelet/pkg/volumes"
 )
@@ -55,9 +58,9 @@ type agent struct {
 	host     host
 	runtime  *cri.Client
 	api      apiSide
-	objects  *objects
+	objects  *sources.Lookup
 	events   *events.Recorder
-	told     teller // the recorder, for events of pods
+	told     fuse.Teller // the recorder, for events of pods
 	counters *metrics.Agent
 	meter    *metrics.Collector
 	node     *node.Agent
@@ -69,10 +72,10 @@ type agent struct {
 	volumes  *volumes.Volumes
 	csi      *csi.Node
 	network  network
-	puller   *puller
+	puller   *images.PodPuller
 	importer *images.Importer
 	records  *pulled.Records // of who may use which image
-	listed   *imageList
+	listed   *images.NodeList
 	seccomp  string // the profile of sandboxes
 	users    *userns.Ranges
 
@@ -81,7 +84,12 @@ type agent struct {
 	probes    *probes.Set
 	set       *loop.Set
 	starts    *loop.Limit // pods that are being brought up at once
-	upkeep    *upkeep
+	store     *record.Store
+	feed      *feed.Feed
+	taints    *feed.Taints
+	refresher *upkeep.Refresher
+	sweeper   *upkeep.Sweeper
+	pulse     upkeep.Pulse
 	guard     *eviction.Guard
 	collector *images.Collector
 	rotator   *logs.Rotator
@@ -91,13 +99,7 @@ type agent struct {
 	started   time.Time
 	verbosity func(int) // changes how much is logged, until the next reload
 	changes   *broadcast
-	tainting  sync.Mutex // of the file of the Node's taints
-
-	// Of the goroutine that feeds the set.
-	held             map[types.UID]pod.Record // remembered, and not to be started before the API server was heard
-	released, pruned bool
-	referenced       map[types.UID]bool // pods of the API server whose objects are held
-	fuse             *fuse              // nil but in tests
+	fuse      *fuse.Fuse // nil but in tests
 }
 
 // host is what is known of this machine once and for all.
@@ -111,9 +113,9 @@ type host struct {
 
 // wire makes the parts, each from the ones before it.
 func wire(ctx context.Context, cfg config.Config, runtime *cri.Client, counters *metrics.Agent) (*agent, error) {
-	a := &agent{cfg: cfg, runtime: runtime, counters: counters, changes: newBroadcast(), referenced: map[types.UID]bool{}, fuse: newFuse(os.Getenv(boundaryVariable))}
+	a := &agent{cfg: cfg, runtime: runtime, counters: counters, changes: newBroadcast(), fuse: fuse.New(os.Getenv(fuse.Variable))}
 	for _, step := range []func(context.Context) error{
-		a.wireHost, a.wireAPI, a.wireCgroups, a.wireImages, a.wireNetwork, a.wireVolumes, a.wireNode, a.wirePods, a.wireBounds, a.wireGuard, a.wireMeters,
+		a.wireHost, a.wireAPI, a.wireCgroups, a.wireImages, a.wireNetwork, a.wireVolumes, a.wireNode, a.wirePods, a.wireFeed, a.wireBounds, a.wireGuard, a.wireMeters,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -184,7 +186,7 @@ func (a *agent) wireAPI(ctx context.Context) error {
 		a.api.objects = kube.NewObjects(a.api.client, a.objectChanged, keep, nil)
 		a.api.services = kube.NewServiceList(a.api.client, keep, nil)
 	}
-	a.objects = newObjects(a.api.objects)
+	a.objects = sources.NewLookup(a.api.objects)
 	a.starts = a.atOnce()
 	ec := events.Config{Node: a.nodeObject, Busy: a.starts.Busy, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
 	wc := writer.Config{Node: a.nodeObject, Busy: a.starts.Busy}
@@ -192,7 +194,7 @@ func (a *agent) wireAPI(ctx context.Context) error {
 		ec.API, wc.API = a.api.heartbeat, a.api.client
 	}
 	a.events, a.writer = events.New(ec), writer.New(wc)
-	a.told = counted{a.fuse.events(a.events), a.counters}
+	a.told = metrics.CountedEvents{To: a.fuse.Events(a.events), Count: a.counters}
 	if a.api.client != nil {
 		return a.rotations(cert != "")
 	}
@@ -217,7 +219,7 @@ func (a *agent) nodeObject() *v1.Node {
 // objectChanged brings a pod's volumes up to date with an object that it names, and wakes its loop, which may wait for it.
 func (a *agent) objectChanged(uid types.UID) {
 	a.set.Retry(uid)
-	a.upkeep.want(uid)
+	a.refresher.Want(uid)
 }
 
 func (a *agent) wireCgroups(ctx context.Context) error {
@@ -265,7 +267,7 @@ func (a *agent) wireVolumes(context.Context) error {
 	}
 	if a.api.objects != nil {
 		a.api.issuer = podcert.New(podcert.Config{API: a.api.objects, Node: a.nodeObject, Event: a.told.Event, Now: time.Now})
-		vc.Token, vc.Trust, vc.Attached, vc.Certify = a.token, a.api.objects, a.objects.attached, a.api.issuer.Bundle
+		vc.Token, vc.Trust, vc.Attached, vc.Certify = a.token, a.api.objects, a.objects.Attached, a.api.issuer.Bundle
 	}
 	a.volumes, err = volumes.New(vc)
 	return err
@@ -293,7 +295,8 @@ func (a *agent) downward() downward.Node {
 
 // wirePods makes the set of pods, with what its loops work with.
 func (a *agent) wirePods(context.Context) error {
-	store, err := record.Open(filepath.Join(a.cfg.Agent.Root, "minikubelet", "records"))
+	var err error
+	a.store, err = record.Open(filepath.Join(a.cfg.Agent.Root, "minikubelet", "records"))
 	if err != nil {
 		return err
 	}
@@ -311,8 +314,8 @@ func (a *agent) wirePods(context.Context) error {
 		HostIP: func() string { return a.addresses()[0] },
 	})
 	a.set = loop.NewSet(&loop.Config{
-		Observer: a.observer, Actor: a.executor(), Records: a.fuse.records(store), Prober: a.probes,
-		Reporter: &reporter{writer: a.writer, runtime: a.observer.runtime, api: a.api, changed: a.changes.notify, starts: newStarts(a.counters)},
+		Observer: a.observer, Actor: a.executor(), Records: a.fuse.Records(a.store), Prober: a.probes,
+		Reporter: &reporter{writer: a.writer, runtime: a.observer.runtime, api: a.api, changed: a.changes.notify, starts: metrics.NewStarts(a.counters)},
 		Event:    a.told.Event,
 		Host: func() status.HostInfo {
 			return status.HostInfo{
@@ -321,12 +324,10 @@ func (a *agent) wirePods(context.Context) error {
 		},
 		CrashLimit: a.cfg.Pods.MaxRestartDelay,
 		CFS:        resources.CFS{Quota: a.cfg.Cgroups.CPUQuota, Period: a.cfg.Cgroups.CPUQuotaPeriod},
-		Starts:     a.starts, Stops: a.atOnce(), Boundary: a.fuse.boundary(),
+		Starts:     a.starts, Stops: a.atOnce(), Boundary: a.fuse.Boundary(),
 	}, a.admit, a.resize)
-	a.upkeep = &upkeep{
-		set: a.set, runtime: a.observer.runtime, volumes: a.volumes, cgroups: a.cgroups, network: a.network.node,
-		synced: make(chan struct{}), wanted: make(chan types.UID, 64), store: store,
-	}
+	a.refresher = upkeep.NewRefresher(a.set, a.volumes)
+	a.sweeper = upkeep.NewSweeper(a.set, a.observer.runtime, a.volumes, a.cgroups)
 	return nil
 }
 
@@ -362,7 +363,7 @@ func (a *agent) executor() *act.Executor {
 		},
 		DNS: act.DNS{Servers: texts(a.cfg.DNS.Servers), Domain: a.cfg.DNS.Domain},
 		Runs: act.Features{
-			SeccompDefault: a.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(a.host.status), ImageVolumes: imageVolumes(a.host.runtime),
+			SeccompDefault: a.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(a.host.status), ImageVolumes: a.host.runtime.MountsImages(),
 			Handlers: a.host.status.Handlers, Class: a.objects.RuntimeClass, Users: a.users,
 		},
 	})
@@ -403,7 +404,7 @@ func (a *agent) admit(running []*v1.Pod, p *v1.Pod) *pod.Verdict {
 
 // resize decides whether a pod that runs may have other resources.
 func (a *agent) resize(others []*v1.Pod, p *v1.Pod) *pod.Reason {
-	if !tellsResources(a.host.runtime) {
+	if !a.host.runtime.TellsResources() {
 		return &pod.Reason{Reason: v1.PodReasonInfeasible,
 			Message: "the container runtime does not tell what containers have: containerd 1.7 or newer is needed"}
 	}

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	utilversion "k8s.io/apimachinery/pkg/util/version"
 
-	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/images/credentials"
 	"github.com/minikubelet/minikubelet/pkg/images/pulled"
@@ -32,7 +29,7 @@ func (a *agent) wireImages(ctx context.Context) error {
 	}
 	a.preloader = images.NewPreloader(filepath.Join(a.cfg.Agent.Root, "images"), a.importer, a.imagesArrived, slog.Default())
 	a.preloaded = make(chan struct{})
-	a.listed = &imageList{list: a.runtime.ListImages}
+	a.listed = &images.NodeList{List: a.runtime.ListImages}
 	return a.wirePuller(ctx)
 }
 
@@ -67,7 +64,7 @@ func (a *agent) wirePuller(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.puller = &puller{objects: a.objects, event: a.told.Event, Puller: images.NewPuller(images.Config{
+	a.puller = &images.PodPuller{Secret: a.objects.Secret, Event: a.told.Event, Puller: images.NewPuller(images.Config{
 		Runtime: a.runtime, Events: a.told, Serialize: c.Serialize, MaxParallel: c.MaxParallel, QPS: c.QPS, Burst: c.Burst,
 		Logins: logins, Records: a.records,
 	})}
@@ -98,48 +95,4 @@ func (a *agent) logins() (func(ctx context.Context, p *v1.Pod, ref string) ([]cr
 		more, err2 := plugins.Logins(ctx, p, ref)
 		return append(own, more...), errors.Join(err1, err2)
 	}, nil
-}
-
-// imageVolumes reports whether a runtime can mount images. CRI does not tell; containerd has them since 2.1.
-func imageVolumes(v cri.Version) bool { return atLeast(v, 2, 1) }
-
-// tellsResources reports whether a runtime tells the cgroup values of containers. containerd does since 1.7.
-func tellsResources(v cri.Version) bool { return atLeast(v, 1, 7) }
-
-// atLeast compares containerd's version; of other runtimes, and of a version that does not parse, the best is taken.
-func atLeast(v cri.Version, major, minor uint) bool {
-	parsed, err := utilversion.ParseGeneric(v.Version)
-	return v.Name != "containerd" || err != nil || parsed.AtLeast(utilversion.MajorMinor(major, minor))
-}
-
-const (
-	imagesFresh   = 30 * time.Second // how long a list of images is good for the Node
-	namesPerImage = 5                // in the Node's status
-)
-
-// imageList lists the node's images for the Node's status, now and then. It is used by one goroutine.
-type imageList struct {
-	list func(context.Context) ([]cri.Image, error)
-	at   time.Time
-	last []v1.ContainerImage
-}
-
-func (l *imageList) get(ctx context.Context) []v1.ContainerImage {
-	if !l.at.IsZero() && time.Since(l.at) < imagesFresh {
-		return l.last
-	}
-	list, err := l.list(ctx)
-	if err != nil {
-		slog.Debug("cannot list images for the Node's status", "err", err)
-		return l.last
-	}
-	l.at, l.last = time.Now(), make([]v1.ContainerImage, 0, len(list))
-	for _, i := range list {
-		names := slices.Concat(i.Digests, i.Tags)
-		if len(names) == 0 {
-			continue
-		}
-		l.last = append(l.last, v1.ContainerImage{Names: names[:min(len(names), namesPerImage)], SizeBytes: int64(i.Size)})
-	}
-	return l.last
 }

@@ -7,20 +7,18 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/cni"
 	"github.com/minikubelet/minikubelet/pkg/cni/plugin"
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/node"
-	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 )
 
 // wireNetwork prepares to be the node's CNI plugin; parts serves it and installs it.
@@ -62,89 +60,20 @@ func (a *agent) serveNetwork(ctx context.Context) error {
 	return a.network.node.Serve(ctx, a.network.settings.Socket)
 }
 
-// followCluster tells the runtime the Node's pod CIDRs, for one that templates its own CNI configuration. Where the
-// configuration does not say otherwise, the agent's own bridge network is numbered by them, and left when the cluster's
-// network has come.
-func (a *agent) followCluster(ctx context.Context) {
-	const look = 10 * time.Second // for files that nothing tells of
-	told, numbered := "", ""
-	for {
-		next := a.changes.next()
-		cidrs := a.nodeObject().Spec.PodCIDRs
-		if now := strings.Join(cidrs, ","); now != "" {
-			if told != now {
-				if err := a.runtime.SetPodCIDR(ctx, now); err == nil || errors.Is(err, cri.ErrUnimplemented) {
-					told = now
-				}
+// follower keeps the node's networks in line with the cluster's.
+func (a *agent) follower() plugin.Follower {
+	return plugin.Follower{
+		Settings: a.network.settings, Provider: plugin.Provider(a.cfg.Network.Provider), Numbered: a.cfg.Network.PodCIDR.IsValid(),
+		CIDRs: func() []string { return a.nodeObject().Spec.PodCIDRs }, Changed: a.changes.next,
+		TellRuntime: func(ctx context.Context, cidrs string) error {
+			err := a.runtime.SetPodCIDR(ctx, cidrs)
+			if errors.Is(err, cri.ErrUnimplemented) {
+				return nil // it does not want to know
 			}
-			if numbered != now && a.number(cidrs) {
-				numbered = now
-			}
-		}
-		a.yieldBridge(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-next:
-		case <-time.After(look):
-		}
+			return err
+		},
+		Pod: a.set.Pod, StopSandbox: a.runtime.StopPodSandbox, Log: slog.Default(),
 	}
-}
-
-// yieldBridge moves the pods that were started before the cluster's network was there: where they are nobody on another
-// node reaches them. They get another sandbox, but for those that would not be restarted.
-func (a *agent) yieldBridge(ctx context.Context) {
-	if a.cfg.Network.Provider != string(plugin.Auto) {
-		return
-	}
-	on, err := plugin.Yield(a.network.settings, plugin.Bridge{})
-	if err != nil {
-		slog.Warn("cannot leave the agent's own bridge network for the cluster's", "err", err)
-	}
-	for _, at := range on {
-		p := a.set.Pod(types.UID(at.Pod.UID))
-		if p == nil || p.Spec.RestartPolicy == v1.RestartPolicyNever {
-			continue
-		}
-		slog.Info("the pod gets a sandbox on the cluster's network, which has come", "pod", pod.FullName(p), "uid", p.UID)
-		if err := a.runtime.StopPodSandbox(ctx, at.ContainerID); err != nil {
-			slog.Warn("cannot move a pod to the cluster's network", "pod", pod.FullName(p), "err", err)
-		}
-	}
-}
-
-// number reports whether there is no more to be done.
-func (a *agent) number(cidrs []string) bool {
-	if a.cfg.Network.Provider != string(plugin.Auto) || a.cfg.Network.PodCIDR.IsValid() {
-		return true
-	}
-	var b plugin.Bridge
-	for _, c := range cidrs {
-		p, err := netip.ParsePrefix(c)
-		if err != nil {
-			slog.Warn("cannot use the Node's pod CIDR", "cidr", c, "err", err)
-			return true
-		}
-		b.Subnet = append(b.Subnet, p)
-	}
-	ok, err := plugin.Renumber(a.network.settings, b)
-	if err != nil {
-		slog.Warn("cannot give the agent's own bridge network the Node's pod CIDR", "cidrs", cidrs, "err", err)
-	}
-	return ok
-}
-
-// liveSandboxes are the sandboxes that the runtime knows, by ID.
-func (a *agent) liveSandboxes(ctx context.Context) (map[string]bool, error) {
-	list, err := a.runtime.ListPodSandboxes(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	live := make(map[string]bool, len(list))
-	for _, s := range list {
-		live[s.Id] = true
-	}
-	return live, nil
 }
 
 func (a *agent) wireNode(context.Context) error {
@@ -159,7 +88,7 @@ func (a *agent) wireNode(context.Context) error {
 			MaxImages: a.cfg.Node.MaxImages, Cloud: a.cfg.Node.ExternalCloud,
 			Reserved: node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
 		},
-		Observe: a.observeNode, Drivers: a.drivers, Changed: func() { a.writer.Poke(); a.changes.notify(); a.keepTaints() },
+		Observe: a.observeNode, Drivers: a.drivers, Changed: func() { a.writer.Poke(); a.changes.notify(); a.taints.Keep(a.node.Known(), a.node.Node) },
 		UpdateEvery: a.cfg.Node.Intervals.Status, ReportEvery: a.cfg.Node.Intervals.Report, Lease: a.cfg.Node.Intervals.Lease,
 	}
 	if a.cfg.Node.ExternalCloud && len(a.cfg.Node.IPs) == 0 {
@@ -171,6 +100,7 @@ func (a *agent) wireNode(context.Context) error {
 	if a.api.heartbeat != nil {
 		c.API, c.Watch = a.api.heartbeat, a.api.heartbeat
 	}
+	a.taints = &feed.Taints{File: filepath.Join(a.cfg.Agent.Root, "minikubelet", "taints.json")}
 	a.node = node.New(c)
 	return nil
 }
@@ -192,7 +122,7 @@ func (a *agent) addresses() []string {
 // observeNode gathers what the Node's status rests on.
 func (a *agent) observeNode(ctx context.Context) node.Observation {
 	s := a.monitor.Status()
-	o := node.Observation{RuntimeVersion: a.host.runtime.String(), Images: a.listed.get(ctx)}
+	o := node.Observation{RuntimeVersion: a.host.runtime.String(), Images: a.listed.Get(ctx)}
 	if !s.Runtime.Ready {
 		o.NotReady = append(o.NotReady, "container runtime is not ready: "+s.Runtime.Reason+": "+s.Runtime.Message)
 	}

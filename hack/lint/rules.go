@@ -25,8 +25,8 @@ var ranks = map[string]int{
 	"sync": decider, "sync/plan": decider, "status": decider, "resources": decider, "downward": decider,
 	"cri": adapter, "cni": adapter, "csi": adapter, "cgroups": adapter, "volumes": adapter, "images": adapter,
 	"probes": adapter, "logs": adapter, "stats": adapter, "record": adapter, "kube": adapter, "events": adapter,
-	"footprint": adapter, "userns": adapter, "podcert": adapter,
-	"sync/loop": driver, "sync/act": driver, "sources": driver, "eviction": driver, "node": driver, "server": driver,
+	"footprint": adapter, "systemd": adapter, "userns": adapter, "podcert": adapter,
+	"sync/loop": driver, "sync/act": driver, "sync/fuse": driver, "upkeep": driver, "sources": driver, "eviction": driver, "node": driver, "server": driver,
 	"certs": driver, "metrics": driver,
 	"status/writer": driver,
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -17,6 +18,18 @@ type Version struct {
 
 // String is the form of Node.status.nodeInfo.containerRuntimeVersion: containerd://2.4.2.
 func (v Version) String() string { return v.Name + "://" + v.Version }
+
+// MountsImages reports whether the runtime can mount images. CRI does not tell; containerd has them since 2.1.
+func (v Version) MountsImages() bool { return v.atLeast(2, 1) }
+
+// TellsResources reports whether the runtime tells the cgroup values of containers. containerd does since 1.7.
+func (v Version) TellsResources() bool { return v.atLeast(1, 7) }
+
+// atLeast compares containerd's version; of other runtimes, and of a version that does not parse, the best is taken.
+func (v Version) atLeast(major, minor uint) bool {
+	parsed, err := utilversion.ParseGeneric(v.Version)
+	return v.Name != "containerd" || err != nil || parsed.AtLeast(utilversion.MajorMinor(major, minor))
+}
 
 // Version asks for the runtime's name and fails for a runtime that does not speak CRI v1.
 func (c *Client) Version(ctx context.Context) (Version, error) {

@@ -1,4 +1,4 @@
-package main
+package fuse
 
 import (
 	"log/slog"
@@ -16,24 +16,24 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
-// boundaryVariable names a moment at which the agent kills itself, for tests of what survives. It is KIND:EDGE:N: the Nth
+// Variable names a moment at which the agent kills itself, for tests of what survives. It is KIND:EDGE:N: the Nth
 // time that an edge, before or after, is met of an action of a kind; of a record that is saved, as kind "record"; or of
 // an event of any reason that is told, as kind "event". An event is a moment inside an action: Created lies between a
 // container's creation and its start.
-const boundaryVariable = "MINIKUBELET_TEST_KILL_AT"
+const Variable = "MINIKUBELET_TEST_KILL_AT"
 
-// fuse counts down to the moment that the variable names.
-type fuse struct {
+// Fuse counts down to the moment that the variable names. A nil Fuse never burns.
+type Fuse struct {
 	kind, edge string
 	left       atomic.Int64
 }
 
-// newFuse returns nil when the variable is not set.
-func newFuse(at string) *fuse {
+// New returns nil when the variable, whose value it is given, is not set.
+func New(at string) *Fuse {
 	if at == "" {
 		return nil
 	}
-	f := &fuse{}
+	f := &Fuse{}
 	kind, rest, _ := strings.Cut(at, ":")
 	edge, number, _ := strings.Cut(rest, ":")
 	n, err := strconv.ParseInt(number, 10, 64)
@@ -46,30 +46,30 @@ func newFuse(at string) *fuse {
 }
 
 // meet dies at the moment.
-func (f *fuse) meet(kind, edge, what string) {
+func (f *Fuse) meet(kind, edge, what string) {
 	if kind != f.kind || edge != f.edge || f.left.Add(-1) != 0 {
 		return
 	}
-	slog.Warn("the agent kills itself, as "+boundaryVariable+" says", "at", what, "edge", edge)
+	slog.Warn("the agent kills itself, as "+Variable+" says", "at", what, "edge", edge)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {} // until the signal is delivered
 }
 
-// boundary is the loops' hook; nil without a fuse.
-func (f *fuse) boundary() func(plan.Action, string) {
+// Boundary is the loops' hook; nil without a fuse.
+func (f *Fuse) Boundary() func(plan.Action, string) {
 	if f == nil {
 		return nil
 	}
 	return func(a plan.Action, edge string) { f.meet(string(a.Kind), edge, a.Key()) }
 }
 
-// teller takes events about pods; typ is Normal or Warning.
-type teller interface {
+// Teller takes events about pods; typ is Normal or Warning.
+type Teller interface {
 	Event(p *v1.Pod, container, typ, reason, message string)
 }
 
-// events are what pods tell theirs to.
-func (f *fuse) events(t teller) teller {
+// Events are what pods tell theirs to.
+func (f *Fuse) Events(t Teller) Teller {
 	if f == nil {
 		return t
 	}
@@ -77,8 +77,8 @@ func (f *fuse) events(t teller) teller {
 }
 
 type fusedEvents struct {
-	*fuse
-	to teller
+	*Fuse
+	to Teller
 }
 
 func (e fusedEvents) Event(p *v1.Pod, container, typ, reason, message string) {
@@ -87,8 +87,8 @@ func (e fusedEvents) Event(p *v1.Pod, container, typ, reason, message string) {
 	e.meet("event", "after", reason+" "+container)
 }
 
-// records are what the loops remember with.
-func (f *fuse) records(r loop.Records) loop.Records {
+// Records are what the loops remember with.
+func (f *Fuse) Records(r loop.Records) loop.Records {
 	if f == nil {
 		return r
 	}
@@ -96,7 +96,7 @@ func (f *fuse) records(r loop.Records) loop.Records {
 }
 
 type fusedRecords struct {
-	*fuse
+	*Fuse
 	to loop.Records
 }
 

@@ -1,4 +1,4 @@
-package main
+package images
 
 import (
 	"context"
@@ -8,35 +8,34 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
-// puller makes the images of containers and volumes present, with the credentials that the pod names.
-type puller struct {
-	*images.Puller
-	objects *objects
-	event   func(p *v1.Pod, container, typ, reason, message string)
+// PodPuller makes the images of containers and volumes present, with the credentials that the pod names.
+type PodPuller struct {
+	Puller *Puller
+	Secret func(ctx context.Context, namespace, name string) (*v1.Secret, error)
+	Event  func(p *v1.Pod, container, typ, reason, message string)
 }
 
 // Ensure makes the image of a container present.
-func (p *puller) Ensure(ctx context.Context, pd *v1.Pod, c *v1.Container, attempt uint32) (pod.Image, error) {
-	return p.Puller.Ensure(ctx, images.Request{
+func (p *PodPuller) Ensure(ctx context.Context, pd *v1.Pod, c *v1.Container, attempt uint32) (pod.Image, error) {
+	return p.Puller.Ensure(ctx, Request{
 		Pod: pd, Container: c.Name, Ref: c.Image, Policy: c.ImagePullPolicy, Attempt: attempt, Secrets: p.secrets(ctx, pd),
 	})
 }
 
 // EnsureVolume makes the image of a volume present.
-func (p *puller) EnsureVolume(ctx context.Context, pd *v1.Pod, v *v1.ImageVolumeSource) (pod.Image, error) {
-	return p.Puller.Ensure(ctx, images.Request{Pod: pd, Ref: v.Reference, Policy: v.PullPolicy, Secrets: p.secrets(ctx, pd)})
+func (p *PodPuller) EnsureVolume(ctx context.Context, pd *v1.Pod, v *v1.ImageVolumeSource) (pod.Image, error) {
+	return p.Puller.Ensure(ctx, Request{Pod: pd, Ref: v.Reference, Policy: v.PullPolicy, Secrets: p.secrets(ctx, pd)})
 }
 
 // secrets are the pull secrets of a pod that can be had; it is told of the others.
-func (p *puller) secrets(ctx context.Context, pd *v1.Pod) []v1.Secret {
+func (p *PodPuller) secrets(ctx context.Context, pd *v1.Pod) []v1.Secret {
 	var found []v1.Secret
 	var missing []string
 	for _, ref := range pd.Spec.ImagePullSecrets {
-		s, err := p.objects.Secret(ctx, pd.Namespace, ref.Name)
+		s, err := p.Secret(ctx, pd.Namespace, ref.Name)
 		if err != nil {
 			slog.Warn("pull an image without one of its secrets", "pod", pod.FullName(pd), "secret", ref.Name, "err", err)
 			missing = append(missing, ref.Name)
@@ -45,7 +44,7 @@ func (p *puller) secrets(ctx context.Context, pd *v1.Pod) []v1.Secret {
 		found = append(found, *s)
 	}
 	if len(missing) > 0 && ctx.Err() == nil {
-		p.event(pd, "", v1.EventTypeWarning, "FailedToRetrieveImagePullSecret", fmt.Sprintf(
+		p.Event(pd, "", v1.EventTypeWarning, "FailedToRetrieveImagePullSecret", fmt.Sprintf(
 			"Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(missing, ", ")))
 	}
 	return found

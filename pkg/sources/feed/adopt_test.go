@@ -1,4 +1,4 @@
-package main
+package feed
 
 import (
 	"testing"

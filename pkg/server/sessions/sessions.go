@@ -1,4 +1,4 @@
-package main
+package sessions
 
 import (
 	"context"
@@ -18,33 +18,41 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/server"
 )
 
-// sessions are what the runtime does for those who use the node's API.
-func (a *agent) sessions() server.Runtime {
-	streams := func(s server.Streams) cri.Streams { return cri.Streams(s) }
+// Sessions asks the runtime.
+type Sessions struct {
+	Runtime  *cri.Client
+	Observer *cri.Observer
+	Root     string // the agent's directory
+	PodLogs  string // the directory of pods' logs
+}
+
+// API is what the servers call.
+func (s Sessions) API() server.Runtime {
+	streams := func(o server.Streams) cri.Streams { return cri.Streams(o) }
 	return server.Runtime{
-		Run: a.runCommand, Running: a.running, Checkpoint: a.checkpoint,
-		Exec: func(ctx context.Context, id string, cmd []string, s server.Streams) (string, error) {
-			return a.runtime.Exec(ctx, id, cmd, streams(s))
+		Run: s.run, Running: s.running, Checkpoint: s.checkpoint,
+		Exec: func(ctx context.Context, id string, cmd []string, o server.Streams) (string, error) {
+			return s.Runtime.Exec(ctx, id, cmd, streams(o))
 		},
-		Attach: func(ctx context.Context, id string, s server.Streams) (string, error) {
-			return a.runtime.Attach(ctx, id, streams(s))
+		Attach: func(ctx context.Context, id string, o server.Streams) (string, error) {
+			return s.Runtime.Attach(ctx, id, streams(o))
 		},
 		PortForward: func(ctx context.Context, uid string, ports []int32) (string, error) {
-			boxes, _, err := a.observer.Runtime(ctx, types.UID(uid))
+			boxes, _, err := s.Observer.Observe(ctx, uid)
 			if err != nil {
 				return "", err
 			}
 			if len(boxes) == 0 {
 				return "", errors.New("the pod has no sandbox")
 			}
-			return a.runtime.PortForward(ctx, boxes[0].ID, ports)
+			return s.Runtime.PortForward(ctx, boxes[0].ID, ports)
 		},
 	}
 }
 
-// runCommand returns what a command wrote, its errors last. Its failure is told in the words of a kubelet.
-func (a *agent) runCommand(ctx context.Context, id string, cmd []string) ([]byte, error) {
-	r, err := a.runtime.ExecSync(ctx, id, cmd, 0)
+// run returns what a command wrote, its errors last. Its failure is told in the words of a kubelet.
+func (s Sessions) run(ctx context.Context, id string, cmd []string) ([]byte, error) {
+	r, err := s.Runtime.ExecSync(ctx, id, cmd, 0)
 	if err == nil && r.ExitCode != 0 {
 		err = fmt.Errorf("command '%s' exited with %d: %s", strings.Join(cmd, " "), r.ExitCode, r.Stderr)
 	}
@@ -52,12 +60,12 @@ func (a *agent) runCommand(ctx context.Context, id string, cmd []string) ([]byte
 }
 
 // running lists the pods whose sandbox is ready or that have a container that runs.
-func (a *agent) running(ctx context.Context) ([]v1.Pod, error) {
-	boxes, err := a.runtime.ListPodSandboxes(ctx, "")
+func (s Sessions) running(ctx context.Context) ([]v1.Pod, error) {
+	boxes, err := s.Runtime.ListPodSandboxes(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	containers, err := a.runtime.ListContainers(ctx, "")
+	containers, err := s.Runtime.ListContainers(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +97,12 @@ func (a *agent) running(ctx context.Context) ([]v1.Pod, error) {
 
 // checkpoint has the runtime write a container's state below the root directory. The archive holds the container's memory,
 // and with it its secrets: root alone may read the directory.
-func (a *agent) checkpoint(ctx context.Context, p *v1.Pod, container, id string, seconds int64) (string, error) {
-	dir := filepath.Join(a.cfg.Agent.Root, "checkpoints")
+func (s Sessions) checkpoint(ctx context.Context, p *v1.Pod, container, id string, seconds int64) (string, error) {
+	dir := filepath.Join(s.Root, "checkpoints")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("cannot make the directory of checkpoints: %w", err)
 	}
 	name := fmt.Sprintf("checkpoint-%s_%s-%s-%s.tar", p.Name, p.Namespace, container, time.Now().Format(time.RFC3339))
 	path := filepath.Join(dir, name)
-	return path, a.runtime.CheckpointContainer(ctx, id, path, seconds)
+	return path, s.Runtime.CheckpointContainer(ctx, id, path, seconds)
 }

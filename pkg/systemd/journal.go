@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// toJournal reports whether a file leads to systemd's journal, as the variable JOURNAL_STREAM tells (systemd.exec(5)).
-func toJournal(f *os.File, stream string) bool {
+// ToJournal reports whether a file leads to systemd's journal, as the variable JOURNAL_STREAM tells (systemd.exec(5)).
+func ToJournal(f *os.File, stream string) bool {
 	var dev, inode uint64
 	if n, err := fmt.Sscanf(stream, "%d:%d", &dev, &inode); err != nil || n != 2 {
 		return false
@@ -42,8 +42,8 @@ func priorities() []struct {
 	}{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.Level(-1 << 30), "<7>"}}
 }
 
-// newJournal makes a handler that writes to w; format makes handlers of one format.
-func newJournal(w io.Writer, format func(io.Writer) slog.Handler) *journal {
+// NewJournal makes a handler that writes to w; format makes handlers of one format.
+func NewJournal(w io.Writer, format func(io.Writer) slog.Handler) slog.Handler {
 	j, mu := &journal{}, &sync.Mutex{}
 	for _, p := range priorities() {
 		j.handlers = append(j.handlers, format(&prefixed{prefix: []byte(p.prefix), mu: mu, w: w}))
@@ -100,19 +100,10 @@ func (p *prefixed) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// withoutTime leaves out the time of a line, which the journal has.
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
+// WithoutTime leaves out the time of a line, which the journal has. It is a slog.HandlerOptions.ReplaceAttr.
+func WithoutTime(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && a.Key == slog.TimeKey {
 		return slog.Attr{}
 	}
 	return a
-}
-
-// complain tells the last error of the program.
-func complain(err error) {
-	prefix := ""
-	if toJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
-		prefix = "<3>"
-	}
-	fmt.Fprintln(os.Stderr, prefix+"minikubelet:", err)
 }
