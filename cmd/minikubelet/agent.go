@@ -89,9 +89,9 @@ func runAgent(ctx context.Context, r *reloader) error {
 	if err != nil {
 		return errors.Join(err, runtime.Close())
 	}
-	a.flagz, a.started = r.flags, started
-	a.configz, a.verbosity = r.configz, func(v int) { r.level.Set(config.LogLevel(v)) }
-	a.reload = func(ctx context.Context) error { return r.run(ctx, asked, a.takeUp) }
+	a.live.flagz, a.live.started = r.flags, started
+	a.live.configz, a.live.verbosity = r.configz, func(v int) { r.level.Set(config.LogLevel(v)) }
+	a.live.reload = func(ctx context.Context) error { return r.run(ctx, asked, a.takeUp) }
 	err = errors.Join(ignoreCanceled(a.run(ctx)), runtime.Close())
 	if err != nil {
 		slog.Error("minikubelet ends with an error; containers go on running", "err", err)
@@ -170,20 +170,20 @@ func (a *agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.pulse.Beat()
+	a.upkeep.pulse.Beat()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range slices.Concat(a.parts(), servers) {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
-		a.pulse.Run(ctx, a.set)
+		a.upkeep.pulse.Run(ctx, a.pods.set)
 		return nil
 	})
-	g.Go(func() error { return a.reload(ctx) })
+	g.Go(func() error { return a.live.reload(ctx) })
 	g.Go(func() error { return a.notify(ctx) })
 	err = g.Wait()
-	a.set.Wait()
-	a.probes.Close()
-	a.puller.Puller.Wait()
+	a.pods.set.Wait()
+	a.pods.probes.Close()
+	a.images.puller.Puller.Wait()
 	return err
 }

@@ -11,21 +11,21 @@ import (
 
 // wireBounds makes what keeps logs and images from filling the disk.
 func (a *agent) wireBounds(context.Context) error {
-	a.rotator = logs.NewRotator(logs.RotateConfig{
+	a.upkeep.rotator = logs.NewRotator(logs.RotateConfig{
 		Root: a.cfg.Pods.LogDir, MaxSize: a.cfg.Pods.LogMaxSize, MaxFiles: a.cfg.Pods.LogMaxFiles, Period: a.cfg.Pods.LogInterval,
 		Workers: a.cfg.Pods.LogWorkers, Running: a.runningContainer, Reopen: a.runtime.ReopenContainerLog, Log: slog.Default(),
 	})
-	a.collector = images.NewCollector(images.GCConfig{
-		Store: a.runtime, Limits: imageLimits(a.cfg.Images), InUse: a.imagesInUse, Disk: a.imageDisk, Present: a.records.Prune,
-		Event: a.events.NodeEvent, Log: slog.Default(),
+	a.images.collector = images.NewCollector(images.GCConfig{
+		Store: a.runtime, Limits: imageLimits(a.cfg.Images), InUse: a.imagesInUse, Disk: a.imageDisk, Present: a.images.records.Prune,
+		Event: a.reports.events.NodeEvent, Log: slog.Default(),
 	})
 	return nil
 }
 
 // imagesInUse are those that pods need, those of archives on this node, and the sandboxes' own.
 func (a *agent) imagesInUse(ctx context.Context) ([]string, error) {
-	used, err := images.InUse(ctx, a.runtime, a.set.Pods())
-	return slices.Concat(images.SandboxImages(a.host.status.Info, ""), a.preloader.Names(), used), err
+	used, err := images.InUse(ctx, a.runtime, a.pods.set.Pods())
+	return slices.Concat(images.SandboxImages(a.host.status.Info, ""), a.images.preloader.Names(), used), err
 }
 
 func (a *agent) imageDisk(ctx context.Context) (capacity, available int64, err error) {

@@ -20,9 +20,9 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		CipherSuites: set.CipherSuites, StreamTimeout: set.StreamTimeout,
 	}
 	if d := set.Debugging; d.Enabled {
-		c.Debugging = &server.Debugging{Profiling: d.Profiling, LogQueries: d.LogQueries, Flags: a.flagz, Started: a.started}
+		c.Debugging = &server.Debugging{Profiling: d.Profiling, LogQueries: d.LogQueries, Flags: a.live.flagz, Started: a.live.started}
 		if d.Flags {
-			c.Debugging.Verbosity = a.verbosity
+			c.Debugging.Verbosity = a.live.verbosity
 		}
 		if d.SystemLogs {
 			c.Debugging.SystemLogs = "/var/log"
@@ -97,7 +97,7 @@ func (a *agent) clientStore() certs.Store {
 // rotations makes what keeps the certificates that the cluster signs.
 func (a *agent) rotations(adopted bool) error {
 	api := func() certs.API { return a.api.client }
-	event := func(reason, message string) { a.events.NodeEvent("Warning", reason, message) }
+	event := func(reason, message string) { a.reports.events.NodeEvent("Warning", reason, message) }
 	if store := a.clientStore(); a.cfg.Certs.RotateClient && (adopted || store.InUse(a.cfg.API.Kubeconfig)) {
 		a.api.rotation = &certs.Rotation{
 			Store: store, API: api, Event: event, Log: slog.Default(),

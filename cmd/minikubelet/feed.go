@@ -12,10 +12,10 @@ import (
 
 // wireFeed makes what gives the set its pods.
 func (a *agent) wireFeed(context.Context) error {
-	a.feed = feed.New(feed.Config{
-		Sources: a.sources(), Autonomy: a.cfg.Agent.Autonomy, Taints: a.taints, Runtime: a.runtime,
-		Set: a.set, Writer: a.writer, Lookup: a.objects, API: a.api.objects,
-		Refresh: a.refresher.Want, Synced: a.sweeper.AllSynced, Event: a.events.NodeEvent,
+	a.pods.feed = feed.New(feed.Config{
+		Sources: a.sources(), Autonomy: a.cfg.Agent.Autonomy, Taints: a.node.taints, Runtime: a.runtime,
+		Set: a.pods.set, Writer: a.reports.writer, Lookup: a.pods.objects, API: a.api.objects,
+		Refresh: a.upkeep.refresher.Want, Synced: a.upkeep.sweeper.AllSynced, Event: a.reports.events.NodeEvent,
 	})
 	return nil
 }
@@ -35,11 +35,11 @@ func (a *agent) sources() map[pod.Source]feed.Source {
 		all[pod.SourceAPI] = func(ctx context.Context, emit func(sources.Update)) {
 			sources.API{Client: a.api.client, Node: a.host.name, Emit: func(pods []*v1.Pod) {
 				select {
-				case <-a.node.Known(): // pods are admitted by its labels
+				case <-a.node.agent.Known(): // pods are admitted by its labels
 					emit(sources.Update{Source: pod.SourceAPI, Pods: pods})
 				case <-ctx.Done():
 				}
-			}, Seen: a.writer.Seen}.Run(ctx)
+			}, Seen: a.reports.writer.Seen}.Run(ctx)
 		}
 	}
 	return all

@@ -18,12 +18,12 @@ import (
 // meters are what the HTTPS API tells monitoring.
 func (a *agent) meters() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET /metrics":          a.counters.Handler(),
-		"GET /metrics/probes":   a.counters.Probes(),
-		"GET /metrics/resource": a.meter.Resource(),
-		"GET /metrics/cadvisor": a.meter.Cadvisor(),
-		"GET /stats/summary":    http.HandlerFunc(a.meter.ServeSummary),
-		"GET /stats/summary/":   http.HandlerFunc(a.meter.ServeSummary),
+		"GET /metrics":          a.reports.counters.Handler(),
+		"GET /metrics/probes":   a.reports.counters.Probes(),
+		"GET /metrics/resource": a.reports.meter.Resource(),
+		"GET /metrics/cadvisor": a.reports.meter.Cadvisor(),
+		"GET /stats/summary":    http.HandlerFunc(a.reports.meter.ServeSummary),
+		"GET /stats/summary/":   http.HandlerFunc(a.reports.meter.ServeSummary),
 	}
 }
 
@@ -33,9 +33,9 @@ func (a *agent) wireMeters(ctx context.Context) error {
 	if err := unix.Sysinfo(&up); err != nil {
 		return fmt.Errorf("cannot read how long the machine is up: %w", err)
 	}
-	a.meter = metrics.NewCollector(metrics.Config{
-		Node: a.nodeObject, Pods: a.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: stats.New(a.measured(ctx)), Volumes: a.volumes.Stats,
-		Cgroup: a.cgroups.RootDir, V2: a.cgroups.V2(), Boot: time.Now().Add(-time.Duration(up.Uptime) * time.Second),
+	a.reports.meter = metrics.NewCollector(metrics.Config{
+		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: stats.New(a.measured(ctx)), Volumes: a.local.volumes.Stats,
+		Cgroup: a.local.cgroups.RootDir, V2: a.local.cgroups.V2(), Boot: time.Now().Add(-time.Duration(up.Uptime) * time.Second),
 	})
 	ttl := func(of string, r *certs.Rotation) prometheus.Collector {
 		return metrics.CertificateTTL(of, func() *tls.Certificate {
@@ -45,5 +45,5 @@ func (a *agent) wireMeters(ctx context.Context) error {
 			return r.Current()
 		})
 	}
-	return a.counters.Show(a.host.name, a.set.Pods, a.meter, ttl("client", a.api.rotation), ttl("server", a.api.serving))
+	return a.reports.counters.Show(a.host.name, a.pods.set.Pods, a.reports.meter, ttl("client", a.api.rotation), ttl("server", a.api.serving))
 }

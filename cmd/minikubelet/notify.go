@@ -29,7 +29,7 @@ func (a *agent) notify(ctx context.Context) error {
 			systemd.Tell(daemon.SdNotifyStopping, "STATUS=ending; containers go on running")
 			return nil
 		case <-t.C:
-			if err := a.pulse.Health(); err != nil {
+			if err := a.upkeep.pulse.Health(); err != nil {
 				slog.Error("the agent does not do its job: no sign of life goes to systemd", "err", err)
 				continue
 			}
@@ -45,7 +45,7 @@ func (a *agent) notify(ctx context.Context) error {
 
 // summary is how the pods are, in a few words: systemctl status shows it.
 func (a *agent) summary() string {
-	pods, ready := a.set.Pods(), 0
+	pods, ready := a.pods.set.Pods(), 0
 	for _, p := range pods {
 		for _, c := range p.Status.Conditions {
 			if c.Type == v1.PodReady && c.Status == v1.ConditionTrue {

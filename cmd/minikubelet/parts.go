@@ -28,15 +28,15 @@ func (a *agent) parts() []func(context.Context) error {
 		}
 	}
 	all := []func(context.Context) error{
-		a.pods, a.csi.Run, quiet(a.events.Run), quiet(a.writer.Run), quiet(a.node.Run), quiet(a.guard.Run),
-		quiet(a.refresher.Run), quiet(a.refresher.RunWanted), quiet(a.sweeper.Run),
+		a.takeUpPods, a.local.csi.Run, quiet(a.reports.events.Run), quiet(a.reports.writer.Run), quiet(a.node.agent.Run), quiet(a.node.guard.Run),
+		quiet(a.upkeep.refresher.Run), quiet(a.upkeep.refresher.RunWanted), quiet(a.upkeep.sweeper.Run),
 		quiet(func(ctx context.Context) {
-			cri.NewWatcher(a.runtime, slog.Default()).Watch(ctx, func(uid string, at time.Time) { a.set.Changed(types.UID(uid), at) })
+			cri.NewWatcher(a.runtime, slog.Default()).Watch(ctx, func(uid string, at time.Time) { a.pods.set.Changed(types.UID(uid), at) })
 		}),
-		quiet(func(ctx context.Context) { a.monitor.Run(ctx, a.node.Poke) }),
+		quiet(func(ctx context.Context) { a.node.monitor.Run(ctx, a.node.agent.Poke) }),
 		a.preload,
 		quiet(func(ctx context.Context) { footprint.Run(ctx, slog.Default()) }),
-		quiet(a.rotator.Run), quiet(a.collector.Run), quiet(a.meter.RunClaims),
+		quiet(a.upkeep.rotator.Run), quiet(a.images.collector.Run), quiet(a.reports.meter.RunClaims),
 	}
 	if a.api.objects != nil {
 		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.follower().Run))
@@ -52,22 +52,22 @@ func (a *agent) parts() []func(context.Context) error {
 	return all
 }
 
-// pods takes up what the agent remembers and then what the sources say. Archives of images come first: a pod that finds
+// takeUpPods takes up what the agent remembers and then what the sources say. Archives of images come first: a pod that finds
 // its image missing would wait out a backoff.
-func (a *agent) pods(ctx context.Context) error {
-	if err := a.preloader.Pass(ctx); err != nil && ctx.Err() == nil {
+func (a *agent) takeUpPods(ctx context.Context) error {
+	if err := a.images.preloader.Pass(ctx); err != nil && ctx.Err() == nil {
 		slog.Error("cannot preload every image archive", "err", err)
 	}
-	close(a.preloaded)
-	records, err := a.store.Load()
+	close(a.images.preloaded)
+	records, err := a.pods.store.Load()
 	if err != nil {
 		return err
 	}
-	if err := a.feed.Adopt(ctx, records); err != nil {
+	if err := a.pods.feed.Adopt(ctx, records); err != nil {
 		return err
 	}
-	a.events.NodeEvent(v1.EventTypeNormal, "Starting", "Starting kubelet.")
-	return a.feed.Run(ctx)
+	a.reports.events.NodeEvent(v1.EventTypeNormal, "Starting", "Starting kubelet.")
+	return a.pods.feed.Run(ctx)
 }
 
 // preload goes on with what appears later. A preloader is used by one goroutine at a time.
@@ -75,14 +75,14 @@ func (a *agent) preload(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-a.preloaded:
-		return a.preloader.Run(ctx)
+	case <-a.images.preloaded:
+		return a.images.preloader.Run(ctx)
 	}
 }
 
 // runningContainer finds the container that writes a log, for its rotation.
 func (a *agent) runningContainer(ctx context.Context, podUID, container string, attempt uint32) (string, error) {
-	_, containers, err := a.observer.Runtime(ctx, types.UID(podUID))
+	_, containers, err := a.pods.observer.Runtime(ctx, types.UID(podUID))
 	if err != nil {
 		return "", err
 	}
@@ -100,17 +100,17 @@ func (a *agent) wireGuard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.guard = eviction.New(eviction.Config{
-		Limits: limits, Reclaim: []func(context.Context) error{a.collector.Reclaim},
+	a.node.guard = eviction.New(eviction.Config{
+		Limits: limits, Reclaim: []func(context.Context) error{a.images.collector.Reclaim},
 		Standalone: a.api.client == nil,
 		Stats:      stats.New(a.measured(ctx)),
-		Pods:       a.set, Changed: func() { a.node.Poke() }, Log: slog.Default(),
+		Pods:       a.pods.set, Changed: func() { a.node.agent.Poke() }, Log: slog.Default(),
 		Event: func(p *v1.Pod, typ, reason, message string) {
 			if p == nil {
-				a.events.NodeEvent(typ, reason, message)
+				a.reports.events.NodeEvent(typ, reason, message)
 				return
 			}
-			a.events.Event(p, "", typ, reason, message)
+			a.reports.events.Event(p, "", typ, reason, message)
 		},
 	})
 	return nil
@@ -119,8 +119,8 @@ func (a *agent) wireGuard(ctx context.Context) error {
 // measured says where usage is read from.
 func (a *agent) measured(ctx context.Context) stats.Config {
 	return stats.Config{
-		MemoryRoot: a.cgroups.RootDir("memory"), V2: a.cgroups.V2(), RootDir: a.cfg.Agent.Root, LogDir: a.cfg.Pods.LogDir,
-		ImageDir: images.Dir(ctx, a.runtime), PodCgroup: a.cgroups.PodDir, Containers: a.containerUsage,
+		MemoryRoot: a.local.cgroups.RootDir("memory"), V2: a.local.cgroups.V2(), RootDir: a.cfg.Agent.Root, LogDir: a.cfg.Pods.LogDir,
+		ImageDir: images.Dir(ctx, a.runtime), PodCgroup: a.local.cgroups.PodDir, Containers: a.containerUsage,
 	}
 }
 

@@ -90,7 +90,7 @@ func drain(ctx context.Context, cfg config.Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a.reload = func(ctx context.Context) error {
+	a.live.reload = func(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
@@ -112,15 +112,15 @@ func (a *agent) emptied(ctx context.Context, out io.Writer) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.sweeper.Synced():
+	case <-a.upkeep.sweeper.Synced():
 	}
-	a.sweeper.Sweep(ctx) // pods that nobody remembers
+	a.upkeep.sweeper.Sweep(ctx) // pods that nobody remembers
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	told := -1
 	for {
-		changed := a.changes.next()
-		n := len(a.set.Pods())
+		changed := a.pods.changes.next()
+		n := len(a.pods.set.Pods())
 		if n == 0 {
 			break
 		}
@@ -135,16 +135,17 @@ func (a *agent) emptied(ctx context.Context, out io.Writer) error {
 		case <-t.C:
 		}
 	}
-	if a.network.node == nil {
+	network := a.network.ours()
+	if network == nil {
 		return nil
 	}
-	_, err := a.network.node.Release(ctx, func(string) bool { return false })
+	_, err := network.Release(ctx, func(string) bool { return false })
 	return err
 }
 
 // leave takes away what the agent has put elsewhere on the machine.
 func (a *agent) leave() error {
-	errs := []error{a.cgroups.RemoveNode()}
+	errs := []error{a.local.cgroups.RemoveNode()}
 	if s := a.network.settings; s.Dir != "" {
 		errs = append(errs, plugin.Remove(s, plugin.Bridge{}))
 	}

@@ -96,9 +96,9 @@ func (a *agent) takeUp(cfg config.Config) error {
 	if err != nil {
 		return err
 	}
-	a.guard.SetLimits(limits)
-	a.collector.Set(imageLimits(cfg.Images))
-	a.rotator.Set(cfg.Pods.LogMaxSize, cfg.Pods.LogMaxFiles)
+	a.node.guard.SetLimits(limits)
+	a.images.collector.Set(imageLimits(cfg.Images))
+	a.upkeep.rotator.Set(cfg.Pods.LogMaxSize, cfg.Pods.LogMaxFiles)
 	return nil
 }
 

@@ -52,24 +52,24 @@ func (a *agent) listen() (serve []func(context.Context) error, err error) {
 
 // source is what the servers tell.
 func (a *agent) source() server.Source {
-	s := sessions.Sessions{Runtime: a.runtime, Observer: a.observer.runtime, Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir}
+	s := sessions.Sessions{Runtime: a.runtime, Observer: a.pods.observer.runtime, Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir}
 	return server.Source{
 		Runtime: s.API(),
-		Pods:    a.set.Pods, Changed: a.changes.next, Node: a.toldNode, Health: a.pulse.Health,
-		Events:      func() []v1.Event { return a.events.List("", "") },
-		EventsAfter: a.events.Watch,
+		Pods:    a.pods.set.Pods, Changed: a.pods.changes.next, Node: a.toldNode, Health: a.upkeep.pulse.Health,
+		Events:      func() []v1.Event { return a.reports.events.List("", "") },
+		EventsAfter: a.reports.events.Watch,
 		Logs:        s.ReadLog,
 		Version:     version,
 		Check:       a.checker().Lacks,
 		Handlers:    a.meters(),
-		Config:      a.configz,
+		Config:      a.live.configz,
 	}
 }
 
 // checker tells what this node lacks for a pod.
 func (a *agent) checker() check.Node {
 	return check.Node{
-		Pods: a.set.Pods, Admit: a.admit, Objects: a.objects,
+		Pods: a.pods.set.Pods, Admit: a.admit, Objects: a.pods.objects,
 		HasImage: func(ctx context.Context, name string) (bool, error) {
 			i, err := a.runtime.ImageStatus(ctx, name)
 			return i != nil, err

@@ -14,30 +14,42 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/images/pulled"
 )
 
+// imageParts bring images to the node and take them from it.
+type imageParts struct {
+	importer  *images.Importer
+	preloader *images.Preloader
+	preloaded chan struct{}   // closed after its first pass
+	records   *pulled.Records // of who may use which image
+	puller    *images.PodPuller
+	collector *images.Collector
+	listed    *images.NodeList
+	seccomp   string // the profile of sandboxes
+}
+
 // wireImages makes the pause image present: without it no sandbox can start.
 func (a *agent) wireImages(ctx context.Context) error {
-	a.importer = images.NewImporter(a.runtime.SocketPath())
-	imported, err := images.EnsureSandboxImages(ctx, a.runtime, a.importer, "")
+	a.images.importer = images.NewImporter(a.runtime.SocketPath())
+	imported, err := images.EnsureSandboxImages(ctx, a.runtime, a.images.importer, "")
 	if err != nil {
 		slog.Warn("cannot provide the runtime's sandbox image: it must be there already, or be pulled", "err", err)
 	}
 	if len(imported) > 0 {
 		slog.Info("imported the embedded pause image", "images", imported)
 	}
-	if a.seccomp, err = images.EnsureSandboxProfile(a.cfg.Agent.Root); err != nil {
+	if a.images.seccomp, err = images.EnsureSandboxProfile(a.cfg.Agent.Root); err != nil {
 		return err
 	}
-	a.preloader = images.NewPreloader(filepath.Join(a.cfg.Agent.Root, "images"), a.importer, a.imagesArrived, slog.Default())
-	a.preloaded = make(chan struct{})
-	a.listed = &images.NodeList{List: a.runtime.ListImages}
+	a.images.preloader = images.NewPreloader(filepath.Join(a.cfg.Agent.Root, "images"), a.images.importer, a.imagesArrived, slog.Default())
+	a.images.preloaded = make(chan struct{})
+	a.images.listed = &images.NodeList{List: a.runtime.ListImages}
 	return a.wirePuller(ctx)
 }
 
 // imagesArrived waits until imported images can be used, and wakes the pods that may wait for them.
 func (a *agent) imagesArrived(ctx context.Context, names []string) error {
 	err := images.AwaitVisible(ctx, a.runtime, names)
-	for _, p := range a.set.Pods() {
-		a.set.Retry(p.UID)
+	for _, p := range a.pods.set.Pods() {
+		a.pods.set.Retry(p.UID)
 	}
 	return err
 }
@@ -46,11 +58,11 @@ func (a *agent) imagesArrived(ctx context.Context, names []string) error {
 func (a *agent) wirePuller(ctx context.Context) error {
 	c := &a.cfg.Images
 	var err error
-	a.records, err = pulled.Open(a.cfg.Agent.Root, pulled.Policy{Mode: c.Verify, Allow: c.VerifyNot}, slog.Default())
+	a.images.records, err = pulled.Open(a.cfg.Agent.Root, pulled.Policy{Mode: c.Verify, Allow: c.VerifyNot}, slog.Default())
 	if err != nil {
 		return err
 	}
-	err = a.records.Recover(func(image string) (string, error) {
+	err = a.images.records.Recover(func(image string) (string, error) {
 		i, err := a.runtime.ImageStatus(ctx, image)
 		if err != nil || i == nil {
 			return "", err
@@ -64,9 +76,9 @@ func (a *agent) wirePuller(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.puller = &images.PodPuller{Secret: a.objects.Secret, Event: a.told.Event, Puller: images.NewPuller(images.Config{
-		Runtime: a.runtime, Events: a.told, Serialize: c.Serialize, MaxParallel: c.MaxParallel, QPS: c.QPS, Burst: c.Burst,
-		Logins: logins, Records: a.records,
+	a.images.puller = &images.PodPuller{Secret: a.pods.objects.Secret, Event: a.reports.told.Event, Puller: images.NewPuller(images.Config{
+		Runtime: a.runtime, Events: a.reports.told, Serialize: c.Serialize, MaxParallel: c.MaxParallel, QPS: c.QPS, Burst: c.Burst,
+		Logins: logins, Records: a.images.records,
 	})}
 	return nil
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
@@ -13,67 +11,19 @@ import (
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
-	"github.com/minikubelet/minikubelet/pkg/cni"
-	"github.com/minikubelet/minikubelet/pkg/cni/plugin"
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/eviction"
 	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 )
 
-// wireNetwork prepares to be the node's CNI plugin; parts serves it and installs it.
-func (a *agent) wireNetwork(context.Context) error {
-	if plugin.Provider(a.cfg.Network.Provider) == plugin.Runtime {
-		return nil
-	}
-	setBin := ""
-	if len(a.cfg.Network.BinDirs) > 0 {
-		setBin = a.cfg.Network.BinDirs[0]
-	}
-	confDir, binDirs := plugin.Dirs(a.host.status.Info, a.cfg.Network.ConfDir, setBin)
-	dir := filepath.Join(a.cfg.Agent.Root, "cni")
-	a.network.settings = cni.Settings{Socket: filepath.Join(dir, "cni.sock"), Dir: dir, ConfDir: confDir, BinDirs: binDirs}
-	a.network.node = cni.New(cni.Config{Dir: dir, ConfDir: confDir, BinDirs: binDirs, Log: slog.Default()})
-	return nil
-}
-
-// serveNetwork answers the runtime's CNI requests. The agent installs itself as the plugin once it listens, because the
-// runtime uses what is installed at once.
-func (a *agent) serveNetwork(ctx context.Context) error {
-	var subnet []netip.Prefix
-	if c := a.cfg.Network.PodCIDR; c.IsValid() {
-		subnet = []netip.Prefix{c}
-	}
-	provider, err := plugin.Install(plugin.Config{
-		Provider: plugin.Provider(a.cfg.Network.Provider), Settings: a.network.settings,
-		Bridge: plugin.Bridge{Subnet: subnet}, Log: slog.Default(),
-	})
-	if err != nil {
-		return err
-	}
-	slog.Info("pod networks", "provider", provider, "confDir", a.network.settings.ConfDir)
-	if provider == plugin.Runtime {
-		a.network.node = nil
-		<-ctx.Done()
-		return nil
-	}
-	return a.network.node.Serve(ctx, a.network.settings.Socket)
-}
-
-// follower keeps the node's networks in line with the cluster's.
-func (a *agent) follower() plugin.Follower {
-	return plugin.Follower{
-		Settings: a.network.settings, Provider: plugin.Provider(a.cfg.Network.Provider), Numbered: a.cfg.Network.PodCIDR.IsValid(),
-		CIDRs: func() []string { return a.nodeObject().Spec.PodCIDRs }, Changed: a.changes.next,
-		TellRuntime: func(ctx context.Context, cidrs string) error {
-			err := a.runtime.SetPodCIDR(ctx, cidrs)
-			if errors.Is(err, cri.ErrUnimplemented) {
-				return nil // it does not want to know
-			}
-			return err
-		},
-		Pod: a.set.Pod, StopSandbox: a.runtime.StopPodSandbox, Log: slog.Default(),
-	}
+// nodeParts are what registers the Node, and what its status and its pressure rest on.
+type nodeParts struct {
+	agent   *node.Agent
+	monitor *cri.Monitor
+	guard   *eviction.Guard
+	taints  *feed.Taints
 }
 
 func (a *agent) wireNode(context.Context) error {
@@ -88,7 +38,11 @@ func (a *agent) wireNode(context.Context) error {
 			MaxImages: a.cfg.Node.MaxImages, Cloud: a.cfg.Node.ExternalCloud,
 			Reserved: node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
 		},
-		Observe: a.observeNode, Drivers: a.drivers, Changed: func() { a.writer.Poke(); a.changes.notify(); a.taints.Keep(a.node.Known(), a.node.Node) },
+		Observe: a.observeNode, Drivers: a.drivers, Changed: func() {
+			a.reports.writer.Poke()
+			a.pods.changes.notify()
+			a.node.taints.Keep(a.node.agent.Known(), a.node.agent.Node)
+		},
 		UpdateEvery: a.cfg.Node.Intervals.Status, ReportEvery: a.cfg.Node.Intervals.Report, Lease: a.cfg.Node.Intervals.Lease,
 	}
 	if a.cfg.Node.ExternalCloud && len(a.cfg.Node.IPs) == 0 {
@@ -100,8 +54,8 @@ func (a *agent) wireNode(context.Context) error {
 	if a.api.heartbeat != nil {
 		c.API, c.Watch = a.api.heartbeat, a.api.heartbeat
 	}
-	a.taints = &feed.Taints{File: filepath.Join(a.cfg.Agent.Root, "minikubelet", "taints.json")}
-	a.node = node.New(c)
+	a.node.taints = &feed.Taints{File: filepath.Join(a.cfg.Agent.Root, "minikubelet", "taints.json")}
+	a.node.agent = node.New(c)
 	return nil
 }
 
@@ -121,27 +75,27 @@ func (a *agent) addresses() []string {
 
 // observeNode gathers what the Node's status rests on.
 func (a *agent) observeNode(ctx context.Context) node.Observation {
-	s := a.monitor.Status()
-	o := node.Observation{RuntimeVersion: a.host.runtime.String(), Images: a.listed.Get(ctx)}
+	s := a.node.monitor.Status()
+	o := node.Observation{RuntimeVersion: a.host.runtime.String(), Images: a.images.listed.Get(ctx)}
 	if !s.Runtime.Ready {
 		o.NotReady = append(o.NotReady, "container runtime is not ready: "+s.Runtime.Reason+": "+s.Runtime.Message)
 	}
 	if !s.Network.Ready {
 		o.NotReady = append(o.NotReady, "container runtime network not ready: "+s.Network.Reason+": "+s.Network.Message)
 	}
-	if n := a.network.node; n != nil {
+	if n := a.network.ours(); n != nil {
 		if err := n.Status(); err != nil {
 			o.NotReady = append(o.NotReady, "pod network not ready: "+err.Error())
 		}
 	}
-	inUse, err := a.csi.InUse()
+	inUse, err := a.local.csi.InUse()
 	if err != nil {
 		slog.Warn("cannot tell which volumes are in use", "err", err)
 	}
 	for _, v := range inUse {
 		o.VolumesInUse = append(o.VolumesInUse, v1.UniqueVolumeName("kubernetes.io/csi/"+v.Driver+"^"+v.Handle))
 	}
-	pressure := a.guard.Pressure()
+	pressure := a.node.guard.Pressure()
 	o.Pressure = node.Pressure{
 		Memory: slices.Contains(pressure, v1.NodeMemoryPressure), Disk: slices.Contains(pressure, v1.NodeDiskPressure),
 		PID: slices.Contains(pressure, v1.NodePIDPressure),
@@ -160,7 +114,7 @@ func (a *agent) observeNode(ctx context.Context) node.Observation {
 // drivers lists the CSI drivers of this node for its CSINode.
 func (a *agent) drivers() []storagev1.CSINodeDriver {
 	var out []storagev1.CSINodeDriver
-	for _, d := range a.csi.Drivers() {
+	for _, d := range a.local.csi.Drivers() {
 		n := storagev1.CSINodeDriver{Name: d.Name, NodeID: d.NodeID}
 		for key := range d.Topology {
 			n.TopologyKeys = append(n.TopologyKeys, key)
@@ -176,10 +130,10 @@ func (a *agent) drivers() []storagev1.CSINodeDriver {
 
 // toldNode is nodeObject for the local API.
 func (a *agent) toldNode() *v1.Node {
-	if a.node == nil {
+	if a.node.agent == nil {
 		return a.nodeObject()
 	}
-	return a.node.Told()
+	return a.node.agent.Told()
 }
 
 // token requests a service account token that is bound to the pod.
@@ -200,7 +154,7 @@ func (a *agent) token(ctx context.Context, p *v1.Pod, audience string, seconds i
 		return "", time.Time{}, err
 	}
 	if end := got.Status.ExpirationTimestamp.Time; time.Now().After(end) {
-		a.events.Event(p, "", v1.EventTypeWarning, "TokenExpired",
+		a.reports.events.Event(p, "", v1.EventTypeWarning, "TokenExpired",
 			"the token of service account "+account+" is over since "+end.UTC().Format(time.RFC3339)+" and the API server, which gives another, is away")
 	}
 	return got.Status.Token, got.Status.ExpirationTimestamp.Time, nil

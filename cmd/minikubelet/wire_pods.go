@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/images"
+	"github.com/minikubelet/minikubelet/pkg/logs"
+	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/probes"
+	"github.com/minikubelet/minikubelet/pkg/record"
+	"github.com/minikubelet/minikubelet/pkg/resources"
+	"github.com/minikubelet/minikubelet/pkg/sources"
+	"github.com/minikubelet/minikubelet/pkg/sources/feed"
+	"github.com/minikubelet/minikubelet/pkg/status"
+	"github.com/minikubelet/minikubelet/pkg/sync/act"
+	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
+	"github.com/minikubelet/minikubelet/pkg/sync/loop"
+	"github.com/minikubelet/minikubelet/pkg/upkeep"
+	"github.com/minikubelet/minikubelet/pkg/userns"
+)
+
+// containerLogs is where log shippers look for the links to container logs.
+const containerLogs = "/var/log/containers"
+
+// podParts are the set of pods, what feeds it and what its loops work with.
+type podParts struct {
+	set      *loop.Set
+	starts   *loop.Limit // pods that are being brought up at once
+	feed     *feed.Feed
+	objects  *sources.Lookup
+	store    *record.Store
+	observer *observer
+	probes   *probes.Set
+	users    *userns.Ranges
+	changes  *broadcast // of any pod, or of the Node
+	fuse     *fuse.Fuse // nil but in tests
+}
+
+// upkeepParts are what looks after pods, and after what they leave, now and then.
+type upkeepParts struct {
+	refresher *upkeep.Refresher
+	sweeper   *upkeep.Sweeper
+	rotator   *logs.Rotator
+	pulse     upkeep.Pulse
+}
+
+// wirePods makes the set of pods, with what its loops work with.
+func (a *agent) wirePods(context.Context) error {
+	var err error
+	a.pods.store, err = record.Open(filepath.Join(a.cfg.Agent.Root, "minikubelet", "records"))
+	if err != nil {
+		return err
+	}
+	if err := a.makeLogDirs(); err != nil {
+		return err
+	}
+	if a.pods.users, err = userns.New(userns.Config{Pods: filepath.Join(a.cfg.Agent.Root, "pods")}); err != nil {
+		return err
+	}
+	a.pods.observer = &observer{runtime: cri.NewObserver(a.runtime, logs.Tail, a.outOfMemory), volumes: a.local.volumes, cgroups: a.local.cgroups, root: a.cfg.Agent.Root}
+	a.node.monitor = cri.NewMonitor(a.runtime)
+	a.pods.probes = probes.New(probes.Config{
+		Probed: a.reports.counters.Probed,
+		Exec:   execProbe(a.runtime), Events: a.reports.told.Event, Poke: func(uid types.UID) { a.pods.set.Poke(uid, false) },
+		HostIP: func() string { return a.addresses()[0] },
+	})
+	a.pods.set = loop.NewSet(&loop.Config{
+		Observer: a.pods.observer, Actor: a.executor(), Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
+		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.runtime, api: a.api, changed: a.pods.changes.notify, starts: metrics.NewStarts(a.reports.counters)},
+		Event:    a.reports.told.Event,
+		Host: func() status.HostInfo {
+			return status.HostInfo{
+				Name: a.host.name, IPs: a.addresses(), Runtime: a.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(a.host.status),
+			}
+		},
+		CrashLimit: a.cfg.Pods.MaxRestartDelay,
+		CFS:        resources.CFS{Quota: a.cfg.Cgroups.CPUQuota, Period: a.cfg.Cgroups.CPUQuotaPeriod},
+		Starts:     a.pods.starts, Stops: a.atOnce(), Boundary: a.pods.fuse.Boundary(),
+	}, a.admit, a.resize)
+	a.upkeep.refresher = upkeep.NewRefresher(a.pods.set, a.local.volumes)
+	a.upkeep.sweeper = upkeep.NewSweeper(a.pods.set, a.pods.observer.runtime, a.local.volumes, a.local.cgroups)
+	return nil
+}
+
+// outOfMemory counts the processes of a pod that the kernel has killed for want of memory, as its cgroup knows.
+func (a *agent) outOfMemory(uid string) int64 {
+	n, err := a.local.cgroups.OOMKills(types.UID(uid))
+	if err != nil {
+		slog.Debug("cannot count a pod's OOM kills", "uid", uid, "err", err)
+	}
+	return n
+}
+
+func (a *agent) executor() *act.Executor {
+	var services func(context.Context, ...string) ([]v1.Service, error)
+	if a.api.services != nil {
+		services = a.api.services.In
+	}
+	return act.New(act.Config{
+		Services: services,
+		Runtime:  a.runtime, Volumes: a.local.volumes, Cgroups: a.local.cgroups, Images: a.images.puller, Objects: a.pods.objects,
+		Event: a.reports.told.Event, Node: a.downward,
+		Repair: func(ctx context.Context, failure error) (bool, error) {
+			return images.RepairSandboxImage(ctx, a.runtime, a.images.importer, failure)
+		},
+		Limits: cri.Node{
+			MemoryCapacity: a.host.machine.Memory, CPUQuota: a.cfg.Cgroups.CPUQuota,
+			CPUPeriod: a.cfg.Cgroups.CPUQuotaPeriod.Microseconds(), CgroupV2: a.local.cgroups.V2(),
+			PageSizes: slices.Sorted(maps.Keys(a.host.machine.HugePages)),
+		},
+		Paths: act.Paths{
+			Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir, ContainerLogs: containerLogs, ResolvConf: a.cfg.DNS.ResolvConf,
+			Seccomp: a.images.seccomp,
+		},
+		DNS: act.DNS{Servers: texts(a.cfg.DNS.Servers), Domain: a.cfg.DNS.Domain},
+		Runs: act.Features{
+			SeccompDefault: a.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(a.host.status), ImageVolumes: a.host.runtime.MountsImages(),
+			Handlers: a.host.status.Handlers, Class: a.pods.objects.RuntimeClass, Users: a.pods.users,
+		},
+	})
+}
+
+// recursiveReadOnly reports whether the default handler can do it.
+func recursiveReadOnly(s cri.Status) bool {
+	for _, h := range s.Handlers {
+		if h.Name == "" {
+			return h.RecursiveReadOnly
+		}
+	}
+	return false
+}
+
+func texts(ips []netip.Addr) []string {
+	var out []string
+	for _, ip := range ips {
+		out = append(out, ip.String())
+	}
+	return out
+}
+
+func (a *agent) makeLogDirs() error {
+	var errs []error
+	for _, d := range []string{a.cfg.Pods.LogDir, containerLogs} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			errs = append(errs, fmt.Errorf("cannot make the log directory: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// admit decides whether a pod may run here, beside those that do.
+func (a *agent) admit(running []*v1.Pod, p *v1.Pod) *pod.Verdict {
+	return resources.Admit(a.facts(), running, p)
+}
+
+// resize decides whether a pod that runs may have other resources.
+func (a *agent) resize(others []*v1.Pod, p *v1.Pod) *pod.Reason {
+	if !a.host.runtime.TellsResources() {
+		return &pod.Reason{Reason: v1.PodReasonInfeasible,
+			Message: "the container runtime does not tell what containers have: containerd 1.7 or newer is needed"}
+	}
+	return resources.Resize(a.facts(), others, p)
+}
+
+func (a *agent) facts() resources.NodeFacts {
+	n := a.node.agent.Node()
+	return resources.NodeFacts{
+		Node: n, Allocatable: n.Status.Allocatable, KernelVersion: a.host.machine.Kernel,
+		AllowedUnsafeSysctls: a.cfg.Pods.UnsafeSysctls, SupplementalGroupsPolicy: a.host.status.SupplementalGroupsPolicy,
+		AppArmor: a.host.machine.AppArmor, Pressure: a.node.guard.Pressure(),
+	}
+}
+
+// objectChanged brings a pod's volumes up to date with an object that it names, and wakes its loop, which may wait for it.
+func (a *agent) objectChanged(uid types.UID) {
+	a.pods.set.Retry(uid)
+	a.upkeep.refresher.Want(uid)
+}
