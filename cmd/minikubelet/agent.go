@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,8 +17,10 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/config"
+	"github.com/minikubelet/minikubelet/pkg/config/disk"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/reload"
 	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 
@@ -42,12 +43,12 @@ func newAgentCommand() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), "Kubernetes", version)
 				return err
 			}
-			load := func() (*config.Loaded, error) { return config.Load(flags, configFiles()) }
+			load := func() (*config.Loaded, error) { return config.Load(flags, disk.Files()) }
 			loaded, err := load()
 			if err != nil {
 				return usage("%w", err)
 			}
-			return runAgent(cmd.Context(), &reloader{current: loaded, load: load, flags: flags.Shown, level: new(slog.LevelVar)})
+			return runAgent(cmd.Context(), reload.New(loaded, load), flags.Shown)
 		},
 	}
 	cmd.Flags().AddFlagSet(flags.FlagSet)
@@ -57,13 +58,13 @@ func newAgentCommand() *cobra.Command {
 // The garbage collector trades CPU for memory: an idle node's heap is a few MiB, so a low percentage costs little.
 const gcPercent = 50
 
-// runAgent runs the agent until the context ends.
-func runAgent(ctx context.Context, r *reloader) error {
-	cfg, started := r.current.Config, time.Now()
+// runAgent runs the agent until the context ends; flagz is what its command line said.
+func runAgent(ctx context.Context, r *reload.Reloader, flagz func() map[string]string) error {
+	cfg, started := r.InForce().Config, time.Now()
 	debug.SetGCPercent(gcPercent)
-	r.level.Set(cfg.Agent.LogLevel)
-	slog.SetDefault(newLogger(r.level, cfg.Agent.LogFormat))
-	asked, deaf := r.listen() // from here on SIGHUP no longer ends the process
+	r.Level.Set(cfg.Agent.LogLevel)
+	slog.SetDefault(systemd.NewLogger(r.Level, cfg.Agent.LogFormat))
+	asked, deaf := r.Listen() // from here on SIGHUP no longer ends the process
 	defer deaf()
 	if err := checkSwap(cfg.Cgroups.FailSwapOn); err != nil {
 		return err
@@ -89,9 +90,9 @@ func runAgent(ctx context.Context, r *reloader) error {
 	if err != nil {
 		return errors.Join(err, runtime.Close())
 	}
-	a.live.flagz, a.live.started = r.flags, started
-	a.live.configz, a.live.verbosity = r.configz, func(v int) { r.level.Set(config.LogLevel(v)) }
-	a.live.reload = func(ctx context.Context) error { return r.run(ctx, asked, a.takeUp) }
+	a.live.flagz, a.live.started = flagz, started
+	a.live.configz, a.live.verbosity = r.Configz, func(v int) { r.Level.Set(config.LogLevel(v)) }
+	a.live.reload = func(ctx context.Context) error { return r.Run(ctx, asked, a.takeUp) }
 	err = errors.Join(ignoreCanceled(a.run(ctx)), runtime.Close())
 	if err != nil {
 		slog.Error("minikubelet ends with an error; containers go on running", "err", err)
@@ -106,19 +107,6 @@ func ignoreCanceled(err error) error {
 		return nil
 	}
 	return err
-}
-
-func newLogger(level slog.Leveler, format string) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level}
-	handler := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
-	if format == "json" {
-		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
-	}
-	if systemd.ToJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
-		o.ReplaceAttr = systemd.WithoutTime
-		return slog.New(systemd.NewJournal(os.Stderr, handler))
-	}
-	return slog.New(handler(os.Stderr))
 }
 
 // lockRoot makes sure that one agent alone works in a root directory, and removes what a killed one left half-written there.

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/minikubelet/minikubelet/pkg/config"
+	"github.com/minikubelet/minikubelet/pkg/config/disk"
 )
 
 // newConfigCommand prints what the agent would go by if it were run with the same flags.
@@ -21,7 +22,7 @@ func newConfigCommand() *cobra.Command {
 			if output != "yaml" && output != "json" {
 				return usage("-o %q: must be yaml or json", output)
 			}
-			loaded, err := config.Load(flags, configFiles())
+			loaded, err := config.Load(flags, disk.Files())
 			if err != nil {
 				return usage("%w", err)
 			}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -28,7 +27,7 @@ func main() {
 	err := newRootCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil && err.Error() != "" {
-		complain(err)
+		systemd.Complain(err)
 	}
 	os.Exit(cli.Code(err))
 }
@@ -46,12 +45,3 @@ func newRootCommand() *cobra.Command {
 
 // usage is for the commands that are here.
 func usage(format string, args ...any) error { return cli.Usage(format, args...) }
-
-// complain tells the last error of the program.
-func complain(err error) {
-	prefix := ""
-	if systemd.ToJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
-		prefix = "<3>"
-	}
-	fmt.Fprintln(os.Stderr, prefix+"minikubelet:", err)
-}

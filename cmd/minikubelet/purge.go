@@ -16,8 +16,10 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/cni/plugin"
 	"github.com/minikubelet/minikubelet/pkg/config"
+	"github.com/minikubelet/minikubelet/pkg/config/disk"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 
 // purge stops every pod of this machine, as an agent does whose sources want none, and then removes what the agent keeps:
@@ -27,7 +29,7 @@ func purge(ctx context.Context, file string, out io.Writer) error {
 	if err := flags.Parse(flagsFor(file)); err != nil {
 		return err
 	}
-	loaded, err := config.Load(flags, configFiles())
+	loaded, err := config.Load(flags, disk.Files())
 	if err != nil {
 		return fmt.Errorf("cannot tell where the pods are: %w", err)
 	}
@@ -36,7 +38,7 @@ func purge(ctx context.Context, file string, out io.Writer) error {
 	cfg.Server.Healthz = netip.AddrPort{}
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn)
-	slog.SetDefault(newLogger(level, cfg.Agent.LogFormat))
+	slog.SetDefault(systemd.NewLogger(level, cfg.Agent.LogFormat))
 	if err := drain(ctx, cfg, out); err != nil {
 		return err
 	}

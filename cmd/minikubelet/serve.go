@@ -52,7 +52,7 @@ func (a *agent) listen() (serve []func(context.Context) error, err error) {
 
 // source is what the servers tell.
 func (a *agent) source() server.Source {
-	s := sessions.Sessions{Runtime: a.runtime, Observer: a.pods.observer.runtime, Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir}
+	s := sessions.Sessions{Runtime: a.runtime, Observer: a.pods.observer.CRI, Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir}
 	return server.Source{
 		Runtime: s.API(),
 		Pods:    a.pods.set.Pods, Changed: a.pods.changes.next, Node: a.toldNode, Health: a.upkeep.pulse.Health,

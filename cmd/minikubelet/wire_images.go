@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -87,9 +86,7 @@ func (a *agent) wirePuller(ctx context.Context) error {
 func (a *agent) logins() (func(ctx context.Context, p *v1.Pod, ref string) ([]credentials.Login, error), error) {
 	file := filepath.Join(a.cfg.Agent.Root, "config.json")
 	if a.cfg.Images.Providers == "" {
-		return func(_ context.Context, _ *v1.Pod, ref string) ([]credentials.Login, error) {
-			return credentials.FromFile(ref, file)
-		}, nil
+		return credentials.Node{File: file}.Logins, nil
 	}
 	var accounts *credentials.Accounts
 	if a.api.objects != nil {
@@ -102,9 +99,5 @@ func (a *agent) logins() (func(ctx context.Context, p *v1.Pod, ref string) ([]cr
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, p *v1.Pod, ref string) ([]credentials.Login, error) {
-		own, err1 := credentials.FromFile(ref, file)
-		more, err2 := plugins.Logins(ctx, p, ref)
-		return append(own, more...), errors.Join(err1, err2)
-	}, nil
+	return credentials.Node{File: file, Plugins: plugins}.Logins, nil
 }

@@ -4,16 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/eviction"
+	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 )
@@ -38,7 +37,7 @@ func (a *agent) wireNode(context.Context) error {
 			MaxImages: a.cfg.Node.MaxImages, Cloud: a.cfg.Node.ExternalCloud,
 			Reserved: node.Reserved{Kube: a.cfg.Cgroups.KubeReserved, System: a.cfg.Cgroups.SystemReserved, EvictionHard: a.cfg.Eviction.Hard},
 		},
-		Observe: a.observeNode, Drivers: a.drivers, Changed: func() {
+		Observe: a.observeNode, Drivers: func() []storagev1.CSINodeDriver { return node.CSIDrivers(a.local.csi.Drivers()) }, Changed: func() {
 			a.reports.writer.Poke()
 			a.pods.changes.notify()
 			a.node.taints.Keep(a.node.agent.Known(), a.node.agent.Node)
@@ -75,14 +74,8 @@ func (a *agent) addresses() []string {
 
 // observeNode gathers what the Node's status rests on.
 func (a *agent) observeNode(ctx context.Context) node.Observation {
-	s := a.node.monitor.Status()
 	o := node.Observation{RuntimeVersion: a.host.runtime.String(), Images: a.images.listed.Get(ctx)}
-	if !s.Runtime.Ready {
-		o.NotReady = append(o.NotReady, "container runtime is not ready: "+s.Runtime.Reason+": "+s.Runtime.Message)
-	}
-	if !s.Network.Ready {
-		o.NotReady = append(o.NotReady, "container runtime network not ready: "+s.Network.Reason+": "+s.Network.Message)
-	}
+	o.Runtime(a.node.monitor.Status())
 	if n := a.network.ours(); n != nil {
 		if err := n.Status(); err != nil {
 			o.NotReady = append(o.NotReady, "pod network not ready: "+err.Error())
@@ -92,40 +85,9 @@ func (a *agent) observeNode(ctx context.Context) node.Observation {
 	if err != nil {
 		slog.Warn("cannot tell which volumes are in use", "err", err)
 	}
-	for _, v := range inUse {
-		o.VolumesInUse = append(o.VolumesInUse, v1.UniqueVolumeName("kubernetes.io/csi/"+v.Driver+"^"+v.Handle))
-	}
-	pressure := a.node.guard.Pressure()
-	o.Pressure = node.Pressure{
-		Memory: slices.Contains(pressure, v1.NodeMemoryPressure), Disk: slices.Contains(pressure, v1.NodeDiskPressure),
-		PID: slices.Contains(pressure, v1.NodePIDPressure),
-	}
-	for _, h := range s.Handlers {
-		o.Handlers = append(o.Handlers, v1.NodeRuntimeHandler{Name: h.Name, Features: &v1.NodeRuntimeHandlerFeatures{
-			RecursiveReadOnlyMounts: new(h.RecursiveReadOnly), UserNamespaces: new(h.UserNamespaces),
-		}})
-	}
-	if s.SupplementalGroupsPolicy {
-		o.Features = &v1.NodeFeatures{SupplementalGroupsPolicy: new(true)}
-	}
+	o.Volumes(inUse)
+	o.Pressed(a.node.guard.Pressure())
 	return o
-}
-
-// drivers lists the CSI drivers of this node for its CSINode.
-func (a *agent) drivers() []storagev1.CSINodeDriver {
-	var out []storagev1.CSINodeDriver
-	for _, d := range a.local.csi.Drivers() {
-		n := storagev1.CSINodeDriver{Name: d.Name, NodeID: d.NodeID}
-		for key := range d.Topology {
-			n.TopologyKeys = append(n.TopologyKeys, key)
-		}
-		slices.Sort(n.TopologyKeys)
-		if d.MaxVolumes > 0 {
-			n.Allocatable = &storagev1.VolumeNodeResources{Count: new(int32(d.MaxVolumes))}
-		}
-		out = append(out, n)
-	}
-	return out
 }
 
 // toldNode is nodeObject for the local API.
@@ -136,28 +98,14 @@ func (a *agent) toldNode() *v1.Node {
 	return a.node.agent.Told()
 }
 
-// token requests a service account token that is bound to the pod.
+// token requests a service account token that is bound to the pod, and tells the pod of one that is over.
 func (a *agent) token(ctx context.Context, p *v1.Pod, audience string, seconds int64) (string, time.Time, error) {
-	r := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		ExpirationSeconds: new(seconds),
-		BoundObjectRef:    &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: p.Name, UID: p.UID},
-	}}
-	if audience != "" {
-		r.Spec.Audiences = []string{audience}
+	token, ends, err := a.api.objects.PodToken(ctx, p, audience, seconds)
+	if err == nil && time.Now().After(ends) {
+		a.reports.events.Event(p, "", v1.EventTypeWarning, "TokenExpired", "the token of service account "+kube.AccountOf(p)+
+			" is over since "+ends.UTC().Format(time.RFC3339)+" and the API server, which gives another, is away")
 	}
-	account := p.Spec.ServiceAccountName
-	if account == "" {
-		account = "default"
-	}
-	got, err := a.api.objects.Token(ctx, p.Namespace, account, r)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	if end := got.Status.ExpirationTimestamp.Time; time.Now().After(end) {
-		a.reports.events.Event(p, "", v1.EventTypeWarning, "TokenExpired",
-			"the token of service account "+account+" is over since "+end.UTC().Format(time.RFC3339)+" and the API server, which gives another, is away")
-	}
-	return got.Status.Token, got.Status.ExpirationTimestamp.Time, nil
+	return token, ends, err
 }
 
 // maxPods is how many pods may run: maxPods, and no more than podsPerCore for each core.

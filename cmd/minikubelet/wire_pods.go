@@ -28,6 +28,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sync/act"
 	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
+	"github.com/minikubelet/minikubelet/pkg/sync/observe"
 	"github.com/minikubelet/minikubelet/pkg/upkeep"
 	"github.com/minikubelet/minikubelet/pkg/userns"
 )
@@ -42,7 +43,7 @@ type podParts struct {
 	feed     *feed.Feed
 	objects  *sources.Lookup
 	store    *record.Store
-	observer *observer
+	observer *observe.Observer
 	probes   *probes.Set
 	users    *userns.Ranges
 	changes  *broadcast // of any pod, or of the Node
@@ -70,7 +71,9 @@ func (a *agent) wirePods(context.Context) error {
 	if a.pods.users, err = userns.New(userns.Config{Pods: filepath.Join(a.cfg.Agent.Root, "pods")}); err != nil {
 		return err
 	}
-	a.pods.observer = &observer{runtime: cri.NewObserver(a.runtime, logs.Tail, a.outOfMemory), volumes: a.local.volumes, cgroups: a.local.cgroups, root: a.cfg.Agent.Root}
+	a.pods.observer = &observe.Observer{
+		CRI: cri.NewObserver(a.runtime, logs.Tail, a.outOfMemory), Volumes: a.local.volumes, Cgroups: a.local.cgroups, Root: a.cfg.Agent.Root,
+	}
 	a.node.monitor = cri.NewMonitor(a.runtime)
 	a.pods.probes = probes.New(probes.Config{
 		Probed: a.reports.counters.Probed,
@@ -79,7 +82,7 @@ func (a *agent) wirePods(context.Context) error {
 	})
 	a.pods.set = loop.NewSet(&loop.Config{
 		Observer: a.pods.observer, Actor: a.executor(), Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
-		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.runtime, api: a.api, changed: a.pods.changes.notify, starts: metrics.NewStarts(a.reports.counters)},
+		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: metrics.NewStarts(a.reports.counters)},
 		Event:    a.reports.told.Event,
 		Host: func() status.HostInfo {
 			return status.HostInfo{
@@ -91,7 +94,7 @@ func (a *agent) wirePods(context.Context) error {
 		Starts:     a.pods.starts, Stops: a.atOnce(), Boundary: a.pods.fuse.Boundary(),
 	}, a.admit, a.resize)
 	a.upkeep.refresher = upkeep.NewRefresher(a.pods.set, a.local.volumes)
-	a.upkeep.sweeper = upkeep.NewSweeper(a.pods.set, a.pods.observer.runtime, a.local.volumes, a.local.cgroups)
+	a.upkeep.sweeper = upkeep.NewSweeper(a.pods.set, a.pods.observer.CRI, a.local.volumes, a.local.cgroups)
 	return nil
 }
 

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// ToJournal reports whether a file leads to systemd's journal, as the variable JOURNAL_STREAM tells (systemd.exec(5)).
-func ToJournal(f *os.File, stream string) bool {
+// toJournal reports whether a file leads to systemd's journal, as the variable JOURNAL_STREAM tells (systemd.exec(5)).
+func toJournal(f *os.File, stream string) bool {
 	var dev, inode uint64
 	if n, err := fmt.Sscanf(stream, "%d:%d", &dev, &inode); err != nil || n != 2 {
 		return false
@@ -23,6 +23,20 @@ func ToJournal(f *os.File, stream string) bool {
 	}
 	s, ok := info.Sys().(*syscall.Stat_t)
 	return ok && s.Dev == dev && s.Ino == inode
+}
+
+// NewLogger writes to standard error: text or json, with priorities where that leads to the journal.
+func NewLogger(level slog.Leveler, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	handler := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
+	if format == "json" {
+		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
+	}
+	if toJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		o.ReplaceAttr = withoutTime
+		return slog.New(newJournal(os.Stderr, handler))
+	}
+	return slog.New(handler(os.Stderr))
 }
 
 // journal is a handler that begins each line with its priority, as sd-daemon(3) defines it: journalctl -p then finds
@@ -42,8 +56,8 @@ func priorities() []struct {
 	}{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.Level(-1 << 30), "<7>"}}
 }
 
-// NewJournal makes a handler that writes to w; format makes handlers of one format.
-func NewJournal(w io.Writer, format func(io.Writer) slog.Handler) slog.Handler {
+// newJournal makes a handler that writes to w; format makes handlers of one format.
+func newJournal(w io.Writer, format func(io.Writer) slog.Handler) slog.Handler {
 	j, mu := &journal{}, &sync.Mutex{}
 	for _, p := range priorities() {
 		j.handlers = append(j.handlers, format(&prefixed{prefix: []byte(p.prefix), mu: mu, w: w}))
@@ -100,10 +114,19 @@ func (p *prefixed) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// WithoutTime leaves out the time of a line, which the journal has. It is a slog.HandlerOptions.ReplaceAttr.
-func WithoutTime(groups []string, a slog.Attr) slog.Attr {
+// withoutTime leaves out the time of a line, which the journal has.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && a.Key == slog.TimeKey {
 		return slog.Attr{}
 	}
 	return a
+}
+
+// Complain tells the last error of the program.
+func Complain(err error) {
+	prefix := ""
+	if toJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		prefix = "<3>"
+	}
+	fmt.Fprintln(os.Stderr, prefix+"minikubelet:", err)
 }

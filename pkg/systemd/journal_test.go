@@ -15,8 +15,8 @@ import (
 
 func TestJournal_BeginsEachLineWithItsPriority(t *testing.T) {
 	var b strings.Builder
-	log := slog.New(NewJournal(&b, func(w io.Writer) slog.Handler {
-		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: WithoutTime})
+	log := slog.New(newJournal(&b, func(w io.Writer) slog.Handler {
+		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime})
 	}))
 	log.Debug("d")
 	log.Info("i", "time", "now")
@@ -42,7 +42,7 @@ func TestToJournal_ComparesTheFileItself(t *testing.T) {
 	for stream, want := range map[string]bool{
 		fmt.Sprintf("%d:%d", s.Dev, s.Ino): true, fmt.Sprintf("%d:%d", s.Dev, s.Ino+1): false, "": false, "x:y": false, "5": false,
 	} {
-		if got := ToJournal(f, stream); got != want {
+		if got := toJournal(f, stream); got != want {
 			t.Errorf("%q: %t, want %t", stream, got, want)
 		}
 	}

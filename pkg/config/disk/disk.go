@@ -1,4 +1,5 @@
-package main
+// Package disk reads the files of a configuration from this machine, for pkg/config, which reads none itself.
+package disk
 
 import (
 	"errors"
@@ -11,13 +12,13 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/config"
 )
 
-// maxConfigFile bounds a configuration file, in bytes. Real ones have a few KiB.
-const maxConfigFile = 1 << 20
+// maxFile bounds a configuration file, in bytes. Real ones have a few KiB.
+const maxFile = 1 << 20
 
-// configFiles reads the configuration from this machine's files.
-func configFiles() config.Files { return config.Files{Read: readConfigFile, Drops: dropIns} }
+// Files reads the configuration from this machine's files.
+func Files() config.Files { return config.Files{Read: read, Drops: dropIns} }
 
-func readConfigFile(path string) ([]byte, error) {
+func read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -26,8 +27,8 @@ func readConfigFile(path string) ([]byte, error) {
 	if i, err := f.Stat(); err == nil && i.IsDir() {
 		return nil, fmt.Errorf("%s is a directory: --config takes a file, --config-dir a directory", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err == nil && len(data) > maxConfigFile {
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
 		err = errors.New(path + " is larger than 1 MiB: is it a configuration?")
 	}
 	return data, err
