@@ -11,26 +11,26 @@ import (
 // RunPodSandbox creates and starts a sandbox, its network included, within 4 minutes. Handler is a runtime handler, ""
 // for the default one.
 func (c *Client) RunPodSandbox(ctx context.Context, cfg *runtimeapi.PodSandboxConfig, handler string) (id string, err error) {
-	r, err := call(ctx, c, 2*c.timeout, "run the pod sandbox", c.runtime.RunPodSandbox,
+	r, err := call(ctx, operation{c, 2 * c.timeout, "run the pod sandbox"}, c.runtime.RunPodSandbox,
 		&runtimeapi.RunPodSandboxRequest{Config: cfg, RuntimeHandler: handler})
 	return r.GetPodSandboxId(), err
 }
 
 // StopPodSandbox kills what runs in a sandbox and releases its network. A sandbox that is gone is stopped.
 func (c *Client) StopPodSandbox(ctx context.Context, id string) error {
-	_, err := call(ctx, c, c.timeout, "stop pod sandbox "+id, c.runtime.StopPodSandbox, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
+	_, err := call(ctx, c.op("stop pod sandbox "+id), c.runtime.StopPodSandbox, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
 	return ignoreNotFound(err)
 }
 
 // RemovePodSandbox removes a sandbox and its containers. A sandbox that is gone is removed.
 func (c *Client) RemovePodSandbox(ctx context.Context, id string) error {
-	_, err := call(ctx, c, c.timeout, "remove pod sandbox "+id, c.runtime.RemovePodSandbox, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
+	_, err := call(ctx, c.op("remove pod sandbox "+id), c.runtime.RemovePodSandbox, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
 	return ignoreNotFound(err)
 }
 
 // PodSandboxStatus is the runtime's full word on a sandbox.
 func (c *Client) PodSandboxStatus(ctx context.Context, id string) (*runtimeapi.PodSandboxStatus, error) {
-	r, err := call(ctx, c, c.timeout, "ask for pod sandbox "+id, c.runtime.PodSandboxStatus, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
+	r, err := call(ctx, c.op("ask for pod sandbox "+id), c.runtime.PodSandboxStatus, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
 	return r.GetStatus(), err
 }
 
@@ -40,20 +40,20 @@ func (c *Client) ListPodSandboxes(ctx context.Context, uid string) ([]*runtimeap
 	if uid != "" {
 		q.Filter = &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
 	}
-	r, err := call(ctx, c, c.timeout, "list pod sandboxes", c.runtime.ListPodSandbox, q)
+	r, err := call(ctx, c.op("list pod sandboxes"), c.runtime.ListPodSandbox, q)
 	return r.GetItems(), err
 }
 
 // CreateContainer makes a container in a sandbox; cfg and sandbox are what Container and Sandbox made.
 func (c *Client) CreateContainer(ctx context.Context, sandboxID string, cfg *runtimeapi.ContainerConfig, sandbox *runtimeapi.PodSandboxConfig) (id string, err error) {
-	r, err := call(ctx, c, c.timeout, "create container "+cfg.GetMetadata().GetName(), c.runtime.CreateContainer,
+	r, err := call(ctx, c.op("create container "+cfg.GetMetadata().GetName()), c.runtime.CreateContainer,
 		&runtimeapi.CreateContainerRequest{PodSandboxId: sandboxID, Config: cfg, SandboxConfig: sandbox})
 	return r.GetContainerId(), err
 }
 
 // StartContainer starts a created container.
 func (c *Client) StartContainer(ctx context.Context, id string) error {
-	_, err := call(ctx, c, c.timeout, "start container "+id, c.runtime.StartContainer, &runtimeapi.StartContainerRequest{ContainerId: id})
+	_, err := call(ctx, c.op("start container "+id), c.runtime.StartContainer, &runtimeapi.StartContainerRequest{ContainerId: id})
 	return err
 }
 
@@ -61,7 +61,7 @@ func (c *Client) StartContainer(ctx context.Context, id string) error {
 // Parts of a second count as a whole one; zero kills at once. A container that is gone is stopped.
 func (c *Client) StopContainer(ctx context.Context, id string, grace time.Duration) error {
 	seconds := int64(max(0, grace+time.Second-1) / time.Second)
-	_, err := call(ctx, c, time.Duration(seconds)*time.Second+c.timeout, "stop container "+id, c.runtime.StopContainer,
+	_, err := call(ctx, operation{c, time.Duration(seconds)*time.Second + c.timeout, "stop container " + id}, c.runtime.StopContainer,
 		&runtimeapi.StopContainerRequest{ContainerId: id, Timeout: seconds})
 	return ignoreNotFound(err)
 }
@@ -69,7 +69,7 @@ func (c *Client) StopContainer(ctx context.Context, id string, grace time.Durati
 // RemoveContainer removes a container, killing it if it runs. A container that is gone is removed.
 func (c *Client) RemoveContainer(ctx context.Context, id string) error {
 	remove := func() error {
-		_, err := call(ctx, c, c.timeout, "remove container "+id, c.runtime.RemoveContainer, &runtimeapi.RemoveContainerRequest{ContainerId: id})
+		_, err := call(ctx, c.op("remove container "+id), c.runtime.RemoveContainer, &runtimeapi.RemoveContainerRequest{ContainerId: id})
 		return ignoreNotFound(err)
 	}
 	err := remove()
@@ -81,7 +81,7 @@ func (c *Client) RemoveContainer(ctx context.Context, id string) error {
 
 // ContainerStatus is the runtime's full word on a container.
 func (c *Client) ContainerStatus(ctx context.Context, id string) (*runtimeapi.ContainerStatus, error) {
-	r, err := call(ctx, c, c.timeout, "ask for container "+id, c.runtime.ContainerStatus, &runtimeapi.ContainerStatusRequest{ContainerId: id})
+	r, err := call(ctx, c.op("ask for container "+id), c.runtime.ContainerStatus, &runtimeapi.ContainerStatusRequest{ContainerId: id})
 	return r.GetStatus(), err
 }
 
@@ -91,13 +91,13 @@ func (c *Client) ListContainers(ctx context.Context, uid string) ([]*runtimeapi.
 	if uid != "" {
 		q.Filter = &runtimeapi.ContainerFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
 	}
-	r, err := call(ctx, c, c.timeout, "list containers", c.runtime.ListContainers, q)
+	r, err := call(ctx, c.op("list containers"), c.runtime.ListContainers, q)
 	return r.GetContainers(), err
 }
 
 // ListPodSandboxStats lists the usage of the sandboxes of all pods, their containers and networks included.
 func (c *Client) ListPodSandboxStats(ctx context.Context) ([]*runtimeapi.PodSandboxStats, error) {
-	r, err := call(ctx, c, c.timeout, "list pod usage", c.runtime.ListPodSandboxStats, &runtimeapi.ListPodSandboxStatsRequest{})
+	r, err := call(ctx, c.op("list pod usage"), c.runtime.ListPodSandboxStats, &runtimeapi.ListPodSandboxStatsRequest{})
 	return r.GetStats(), err
 }
 
@@ -107,20 +107,20 @@ func (c *Client) ListContainerStats(ctx context.Context, uid string) ([]*runtime
 	if uid != "" {
 		q.Filter = &runtimeapi.ContainerStatsFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
 	}
-	r, err := call(ctx, c, c.timeout, "list container usage", c.runtime.ListContainerStats, q)
+	r, err := call(ctx, c.op("list container usage"), c.runtime.ListContainerStats, q)
 	return r.GetStats(), err
 }
 
 // UpdateContainerResources changes the cgroup values of a container in place.
 func (c *Client) UpdateContainerResources(ctx context.Context, id string, r *runtimeapi.LinuxContainerResources) error {
-	_, err := call(ctx, c, c.timeout, "update the resources of container "+id, c.runtime.UpdateContainerResources,
+	_, err := call(ctx, c.op("update the resources of container "+id), c.runtime.UpdateContainerResources,
 		&runtimeapi.UpdateContainerResourcesRequest{ContainerId: id, Linux: r})
 	return err
 }
 
 // ReopenContainerLog makes the runtime open a container's log file anew, after it was renamed.
 func (c *Client) ReopenContainerLog(ctx context.Context, id string) error {
-	_, err := call(ctx, c, c.timeout, "reopen the log of container "+id, c.runtime.ReopenContainerLog, &runtimeapi.ReopenContainerLogRequest{ContainerId: id})
+	_, err := call(ctx, c.op("reopen the log of container "+id), c.runtime.ReopenContainerLog, &runtimeapi.ReopenContainerLogRequest{ContainerId: id})
 	return err
 }
 
@@ -138,7 +138,7 @@ func (c *Client) ExecSync(ctx context.Context, id string, cmd []string, timeout 
 	if seconds > 0 {
 		limit = time.Duration(seconds)*time.Second + execSlack
 	}
-	r, err := call(ctx, c, limit, "run a command in container "+id, c.runtime.ExecSync,
+	r, err := call(ctx, operation{c, limit, "run a command in container " + id}, c.runtime.ExecSync,
 		&runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: cmd, Timeout: seconds})
 	if err != nil {
 		return ExecResult{}, err
@@ -151,7 +151,7 @@ type Streams struct{ Stdin, Stdout, Stderr, TTY bool }
 
 // Exec prepares a command in a container and returns the runtime's URL to stream it over.
 func (c *Client) Exec(ctx context.Context, id string, cmd []string, s Streams) (url string, err error) {
-	r, err := call(ctx, c, c.timeout, "exec in container "+id, c.runtime.Exec, &runtimeapi.ExecRequest{
+	r, err := call(ctx, c.op("exec in container "+id), c.runtime.Exec, &runtimeapi.ExecRequest{
 		ContainerId: id, Cmd: cmd, Tty: s.TTY, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr && !s.TTY,
 	})
 	return r.GetUrl(), err
@@ -159,7 +159,7 @@ func (c *Client) Exec(ctx context.Context, id string, cmd []string, s Streams) (
 
 // Attach prepares a session with a container's first process and returns the runtime's URL to stream it over.
 func (c *Client) Attach(ctx context.Context, id string, s Streams) (url string, err error) {
-	r, err := call(ctx, c, c.timeout, "attach to container "+id, c.runtime.Attach, &runtimeapi.AttachRequest{
+	r, err := call(ctx, c.op("attach to container "+id), c.runtime.Attach, &runtimeapi.AttachRequest{
 		ContainerId: id, Tty: s.TTY, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr && !s.TTY,
 	})
 	return r.GetUrl(), err
@@ -167,7 +167,7 @@ func (c *Client) Attach(ctx context.Context, id string, s Streams) (url string, 
 
 // PortForward prepares a session with ports of a sandbox and returns the runtime's URL to stream it over.
 func (c *Client) PortForward(ctx context.Context, sandboxID string, ports []int32) (url string, err error) {
-	r, err := call(ctx, c, c.timeout, "forward ports of pod sandbox "+sandboxID, c.runtime.PortForward,
+	r, err := call(ctx, c.op("forward ports of pod sandbox "+sandboxID), c.runtime.PortForward,
 		&runtimeapi.PortForwardRequest{PodSandboxId: sandboxID, Port: ports})
 	return r.GetUrl(), err
 }
@@ -176,7 +176,7 @@ func (c *Client) PortForward(ctx context.Context, sandboxID string, ports []int3
 // at least as long as any call.
 func (c *Client) CheckpointContainer(ctx context.Context, id, path string, seconds int64) error {
 	limit := max(time.Duration(seconds)*time.Second, c.timeout)
-	_, err := call(ctx, c, limit, "checkpoint container "+id, c.runtime.CheckpointContainer, &runtimeapi.CheckpointContainerRequest{
+	_, err := call(ctx, operation{c, limit, "checkpoint container " + id}, c.runtime.CheckpointContainer, &runtimeapi.CheckpointContainerRequest{
 		ContainerId: id, Location: path, Timeout: int64(limit / time.Second),
 	})
 	return err

@@ -27,7 +27,7 @@ type Auth struct {
 
 // ImageStatus returns the image that ref (a name or an ID) stands for, or nil when the runtime does not have it.
 func (c *Client) ImageStatus(ctx context.Context, ref string) (*Image, error) {
-	r, err := call(ctx, c, c.timeout, "look for image "+ref, c.images.ImageStatus,
+	r, err := call(ctx, c.op("look for image "+ref), c.images.ImageStatus,
 		&runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
 	if errors.Is(err, ErrNotFound) || err == nil && (r.Image == nil || r.Image.Id == "") {
 		return nil, nil
@@ -49,13 +49,13 @@ func (c *Client) PullImage(ctx context.Context, ref string, auth Auth, sandbox *
 			IdentityToken: auth.IdentityToken, RegistryToken: auth.RegistryToken,
 		}
 	}
-	r, err := call(ctx, c, 0, "pull image "+ref, c.images.PullImage, q)
+	r, err := call(ctx, operation{c, 0, "pull image " + ref}, c.images.PullImage, q)
 	return r.GetImageRef(), err
 }
 
 // ListImages lists every image.
 func (c *Client) ListImages(ctx context.Context) ([]Image, error) {
-	r, err := call(ctx, c, c.timeout, "list images", c.images.ListImages, &runtimeapi.ListImagesRequest{})
+	r, err := call(ctx, c.op("list images"), c.images.ListImages, &runtimeapi.ListImagesRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (c *Client) ListImages(ctx context.Context) ([]Image, error) {
 
 // RemoveImage removes an image and all its names. An image that is gone is removed.
 func (c *Client) RemoveImage(ctx context.Context, ref string) error {
-	_, err := call(ctx, c, c.timeout, "remove image "+ref, c.images.RemoveImage,
+	_, err := call(ctx, c.op("remove image "+ref), c.images.RemoveImage,
 		&runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
 	return ignoreNotFound(err)
 }
@@ -83,7 +83,7 @@ type Filesystem struct {
 // ImageFilesystems returns where the runtime keeps images and the writable layers of containers; a runtime that does not
 // tell them apart names no container filesystems.
 func (c *Client) ImageFilesystems(ctx context.Context) (images, containers []Filesystem, err error) {
-	r, err := call(ctx, c, c.timeout, "ask for the image filesystem", c.images.ImageFsInfo, &runtimeapi.ImageFsInfoRequest{})
+	r, err := call(ctx, c.op("ask for the image filesystem"), c.images.ImageFsInfo, &runtimeapi.ImageFsInfoRequest{})
 	if err != nil {
 		return nil, nil, err
 	}

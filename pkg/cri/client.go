@@ -155,18 +155,26 @@ func (c *Client) Endpoint() string { return c.endpoint }
 // SocketPath is the path of the runtime's socket.
 func (c *Client) SocketPath() string { return strings.TrimPrefix(c.endpoint, "unix://") }
 
-// call makes one unary call with its own deadline (zero for none) and maps its error.
-func call[Q, R any](ctx context.Context, c *Client, timeout time.Duration, what string,
-	f func(context.Context, *Q, ...grpc.CallOption) (*R, error), q *Q,
-) (*R, error) {
-	if timeout > 0 {
+// operation is what a call is for, in the words of its error.
+type operation struct {
+	c     *Client
+	limit time.Duration // zero: none but the context's
+	what  string
+}
+
+// op is an operation that may take as long as any.
+func (c *Client) op(what string) operation { return operation{c, c.timeout, what} }
+
+// call makes one unary call with its own deadline and maps its error.
+func call[Q, R any](ctx context.Context, o operation, f func(context.Context, *Q, ...grpc.CallOption) (*R, error), q *Q) (*R, error) {
+	if o.limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		ctx, cancel = context.WithTimeout(ctx, o.limit)
 		defer cancel()
 	}
 	r, err := f(ctx, q)
 	if err != nil {
-		return nil, c.wrap(what, err)
+		return nil, o.c.wrap(o.what, err)
 	}
 	return r, nil
 }

@@ -34,7 +34,7 @@ func (v Version) atLeast(major, minor uint) bool {
 // Version asks for the runtime's name and fails for a runtime that does not speak CRI v1.
 func (c *Client) Version(ctx context.Context) (Version, error) {
 	const v1 = "v1"
-	r, err := call(ctx, c, c.timeout, "ask for the runtime's version", c.runtime.Version, &runtimeapi.VersionRequest{Version: v1})
+	r, err := call(ctx, c.op("ask for the runtime's version"), c.runtime.Version, &runtimeapi.VersionRequest{Version: v1})
 	if errors.Is(err, ErrUnimplemented) {
 		return Version{}, fmt.Errorf("cannot use the container runtime at %s: it does not serve CRI v1; enable its CRI plugin "+
 			"(containerd: remove \"cri\" from disabled_plugins) or update it: %w", c.endpoint, err)
@@ -72,7 +72,7 @@ type Status struct {
 
 // Status asks for the runtime's conditions; verbose adds Info.
 func (c *Client) Status(ctx context.Context, verbose bool) (Status, error) {
-	r, err := call(ctx, c, c.timeout, "ask for the runtime's status", c.runtime.Status, &runtimeapi.StatusRequest{Verbose: verbose})
+	r, err := call(ctx, c.op("ask for the runtime's status"), c.runtime.Status, &runtimeapi.StatusRequest{Verbose: verbose})
 	if err != nil {
 		return Status{}, err
 	}
@@ -109,7 +109,7 @@ const (
 // CgroupDriver asks the runtime for its cgroup driver. It is empty, with no error, when the runtime cannot tell
 // (containerd before 2.0): then the configuration decides.
 func (c *Client) CgroupDriver(ctx context.Context) (CgroupDriver, error) {
-	r, err := call(ctx, c, c.timeout, "ask for the runtime's cgroup driver", c.runtime.RuntimeConfig, &runtimeapi.RuntimeConfigRequest{})
+	r, err := call(ctx, c.op("ask for the runtime's cgroup driver"), c.runtime.RuntimeConfig, &runtimeapi.RuntimeConfigRequest{})
 	switch {
 	case errors.Is(err, ErrUnimplemented):
 		return "", nil
@@ -126,7 +126,7 @@ func (c *Client) CgroupDriver(ctx context.Context) (CgroupDriver, error) {
 // SetPodCIDR tells the runtime the node's pod CIDRs, comma separated, for a runtime that templates its own CNI
 // configuration.
 func (c *Client) SetPodCIDR(ctx context.Context, cidr string) error {
-	_, err := call(ctx, c, c.timeout, "tell the runtime the pod CIDR", c.runtime.UpdateRuntimeConfig, &runtimeapi.UpdateRuntimeConfigRequest{
+	_, err := call(ctx, c.op("tell the runtime the pod CIDR"), c.runtime.UpdateRuntimeConfig, &runtimeapi.UpdateRuntimeConfigRequest{
 		RuntimeConfig: &runtimeapi.RuntimeConfig{NetworkConfig: &runtimeapi.NetworkConfig{PodCidr: cidr}},
 	})
 	return err

@@ -45,17 +45,17 @@ func (n *Node) Run(ctx context.Context) error {
 		return fmt.Errorf("cannot watch for CSI plugins: %w (is fs.inotify.max_user_instances too low?)", err)
 	}
 	defer watcher.Close()
-	var running, first sync.WaitGroup
-	defer running.Wait()
+	s := &scanner{n: n, watcher: watcher, dir: dir, plugins: map[string]plugin{}}
+	var first sync.WaitGroup
+	defer s.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	plugins := map[string]plugin{}
-	n.scan(ctx, watcher, dir, plugins, func(path string) func() {
+	s.scan(ctx, func() func() {
 		first.Add(1)
 		return sync.OnceFunc(first.Done)
-	}, &running)
-	running.Go(func() {
+	})
+	s.running.Go(func() {
 		first.Wait()
 		n.settle()
 	})
@@ -69,24 +69,33 @@ func (n *Node) Run(ctx context.Context) error {
 			n.cfg.Log.Warn("cannot watch for CSI plugins; looking again", "err", err)
 		case <-watcher.Events:
 		}
-		n.scan(ctx, watcher, dir, plugins, func(string) func() { return func() {} }, &running)
+		s.scan(ctx, func() func() { return func() {} })
 	}
+}
+
+// scanner looks for the sockets of plugins.
+type scanner struct {
+	n       *Node
+	watcher *fsnotify.Watcher
+	dir     string
+	plugins map[string]plugin // by the path of their socket
+	running sync.WaitGroup    // what attends to them
 }
 
 // scan starts to look after sockets that are new, or new under their name, and stops for those that are gone. Begin is
 // called for each new one and gives what is called after its first attempt.
-func (n *Node) scan(ctx context.Context, watcher *fsnotify.Watcher, dir string, plugins map[string]plugin, begin func(string) func(), running *sync.WaitGroup) {
+func (s *scanner) scan(ctx context.Context, begin func() func()) {
 	found := map[string]identity{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
 			return err
-		case path != dir && strings.HasPrefix(d.Name(), "."):
+		case path != s.dir && strings.HasPrefix(d.Name(), "."):
 			return skip(d)
 		case d.IsDir():
-			return watcher.Add(path)
+			return s.watcher.Add(path)
 		case d.Type()&fs.ModeSocket == 0:
 			return nil
 		}
@@ -98,23 +107,23 @@ func (n *Node) scan(ctx context.Context, watcher *fsnotify.Watcher, dir string, 
 		return nil
 	})
 	if err != nil {
-		n.cfg.Log.Error("cannot look for CSI plugins", "dir", dir, "err", err)
+		s.n.cfg.Log.Error("cannot look for CSI plugins", "dir", s.dir, "err", err)
 		return
 	}
-	for path, p := range plugins {
+	for path, p := range s.plugins {
 		if found[path] != p.identity {
 			p.stop()
-			delete(plugins, path)
+			delete(s.plugins, path)
 		}
 	}
 	for path, id := range found {
-		if _, ok := plugins[path]; ok {
+		if _, ok := s.plugins[path]; ok {
 			continue
 		}
 		ctx, stop := context.WithCancel(ctx)
-		plugins[path] = plugin{id, stop}
-		tried := begin(path)
-		running.Go(func() { n.attend(ctx, path, tried) })
+		s.plugins[path] = plugin{id, stop}
+		tried := begin()
+		s.running.Go(func() { s.n.attend(ctx, path, tried) })
 	}
 }
 

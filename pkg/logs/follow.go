@@ -49,8 +49,8 @@ type follower struct {
 }
 
 // follow copies a log until the container ends, which is no error, nor is the end of the context.
-func follow(ctx context.Context, path, id string, o Options, running Running, stdout, stderr io.Writer) error {
-	path, err := filepath.EvalSymlinks(path)
+func follow(ctx context.Context, log Log, o Options, stdout, stderr io.Writer) error {
+	path, err := filepath.EvalSymlinks(log.Path)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func follow(ctx context.Context, path, id string, o Options, running Running, st
 			return l.result(err)
 		}
 		if due {
-			if alive, err := running(ctx, id); err == nil && !alive {
+			if alive, err := log.Running(ctx, log.ID); err == nil && !alive {
 				return l.finish(ctx)
 			}
 		}

@@ -49,7 +49,7 @@ func TestRead_FollowsOptions(t *testing.T) {
 			path := writeLog(t, filepath.Join(t.TempDir(), "0.log"), three)
 			var out bytes.Buffer
 			stopped := func(context.Context, string) (bool, error) { return false, nil }
-			if err := Read(t.Context(), path, "id", tt.o, stopped, &out, &out); err != nil {
+			if err := Read(t.Context(), Log{path, "id", stopped}, tt.o, &out, &out); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
@@ -66,7 +66,7 @@ func TestRead_FollowsUntilTheContextEnds(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		running := func(context.Context, string) (bool, error) { return true, nil }
-		done <- Read(ctx, path, "id", Options{Follow: true}, running, w, w)
+		done <- Read(ctx, Log{path, "id", running}, Options{Follow: true}, w, w)
 	}()
 	buf := make([]byte, len("one\ntwo\nthree\n"))
 	if _, err := io.ReadFull(r, buf); err != nil {
@@ -114,7 +114,7 @@ func TestRead_FollowsAcrossRotationsToTheLastWord(t *testing.T) {
 	reopen()
 	reading.Go(func() {
 		running := func(context.Context, string) (bool, error) { return true, nil }
-		w.CloseWithError(Read(t.Context(), path, "id", Options{Follow: true, LimitBytes: new(int64(60 * 8))}, running, w, w))
+		w.CloseWithError(Read(t.Context(), Log{path, "id", running}, Options{Follow: true, LimitBytes: new(int64(60 * 8))}, w, w))
 	})
 	say(10)
 	first := make([]byte, 8)
@@ -153,11 +153,11 @@ func TestRead_FollowsLikeItReads(t *testing.T) {
 	} {
 		var read, followed bytes.Buffer
 		o.Follow = true
-		if err := Read(t.Context(), path, "id", o, stopped, &followed, &followed); err != nil {
+		if err := Read(t.Context(), Log{path, "id", stopped}, o, &followed, &followed); err != nil {
 			t.Error(err)
 		}
 		o.Follow = false
-		if err := Read(t.Context(), path, "id", o, nil, &read, &read); err != nil {
+		if err := Read(t.Context(), Log{Path: path}, o, &read, &read); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(read.String(), followed.String()); diff != "" {
@@ -167,7 +167,7 @@ func TestRead_FollowsLikeItReads(t *testing.T) {
 }
 
 func TestRead_SaysThatThereIsNoLog(t *testing.T) {
-	if err := Read(t.Context(), filepath.Join(t.TempDir(), "0.log"), "", Options{}, nil, nil, nil); !errors.Is(err, ErrNoLog) {
+	if err := Read(t.Context(), Log{Path: filepath.Join(t.TempDir(), "0.log")}, Options{}, nil, nil); !errors.Is(err, ErrNoLog) {
 		t.Errorf("Read() = %v, want ErrNoLog", err)
 	}
 }

@@ -22,36 +22,43 @@ type Options struct {
 	LimitBytes *int64
 }
 
+// Log is one file of a container's.
+type Log struct {
+	Path    string
+	ID      string  // of the container that writes it; for Follow alone, as Running is
+	Running Running // nil: nobody follows
+}
+
 // Running tells whether a container is running; while the runtime does not answer, it is taken to be.
 type Running func(ctx context.Context, containerID string) (bool, error)
 
 // ErrNoLog is the error of a log that is not there: the container was not started, or its log was removed.
 var ErrNoLog = errors.New("there is no log")
 
-// Read copies a container's log at path to stdout and stderr, which may be the same writer. ID and running are needed
-// for Follow alone. The end of the context ends a follower without an error.
-func Read(ctx context.Context, path, id string, o Options, running Running, stdout, stderr io.Writer) error {
+// Read copies a log to stdout and stderr, which may be the same writer. The end of the context ends a follower without an
+// error.
+func Read(ctx context.Context, l Log, o Options, stdout, stderr io.Writer) error {
 	var err error
 	if o.Follow {
-		err = follow(ctx, path, id, o, running, stdout, stderr)
+		err = follow(ctx, l, o, stdout, stderr)
 	} else {
 		opts := &crilogs.LogOptions{TailLines: o.TailLines, LimitBytes: o.LimitBytes, Since: o.Since, Timestamp: o.Timestamps}
 		// The library logs lines that it cannot read, and with them what containers say.
-		err = crilogs.ReadLogs(klog.NewContext(ctx, logr.Discard()), path, id, opts, nil, stdout, stderr)
+		err = crilogs.ReadLogs(klog.NewContext(ctx, logr.Discard()), l.Path, l.ID, opts, nil, stdout, stderr)
 	}
 	switch {
 	case err == nil || o.Follow && ctx.Err() != nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist) || missing(path):
-		return fmt.Errorf("cannot read %s: %w: %w", path, ErrNoLog, err)
+	case errors.Is(err, fs.ErrNotExist) || missing(l.Path):
+		return fmt.Errorf("cannot read %s: %w: %w", l.Path, ErrNoLog, err)
 	}
-	return fmt.Errorf("cannot read log %s: %w", path, err)
+	return fmt.Errorf("cannot read log %s: %w", l.Path, err)
 }
 
 // Tail returns the end of a log: at most so many lines, and of them the last maxBytes bytes.
 func Tail(path string, lines, maxBytes int) (string, error) {
 	w := &lastBytes{max: maxBytes}
-	err := Read(context.Background(), path, "", Options{TailLines: new(int64(lines))}, nil, w, w)
+	err := Read(context.Background(), Log{Path: path}, Options{TailLines: new(int64(lines))}, w, w)
 	return string(w.b), err
 }
 

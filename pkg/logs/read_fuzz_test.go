@@ -34,7 +34,7 @@ func FuzzRead(f *testing.F) {
 			o.Since = time.Date(2026, 11, 21, 5, 50, 28, 0, time.UTC)
 		}
 		var out, errOut bytes.Buffer
-		err := Read(t.Context(), path, "", o, nil, &out, &errOut)
+		err := Read(t.Context(), Log{Path: path}, o, &out, &errOut)
 		if got := int64(out.Len() + errOut.Len()); limit >= 0 && got > limit {
 			t.Errorf("%d bytes were read, the limit is %d", got, limit)
 		}

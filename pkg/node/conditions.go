@@ -16,12 +16,12 @@ type Pressure struct{ Memory, Disk, PID bool }
 // it holds what is wrong, one sentence each.
 func Conditions(old []v1.NodeCondition, p Pressure, notReady []string, now time.Time) []v1.NodeCondition {
 	ours := []v1.NodeCondition{
-		pressure(v1.NodeMemoryPressure, p.Memory, "KubeletHasSufficientMemory", "kubelet has sufficient memory available",
-			"KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-		pressure(v1.NodeDiskPressure, p.Disk, "KubeletHasNoDiskPressure", "kubelet has no disk pressure",
-			"KubeletHasDiskPressure", "kubelet has disk pressure"),
-		pressure(v1.NodePIDPressure, p.PID, "KubeletHasSufficientPID", "kubelet has sufficient PID available",
-			"KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+		pressure(v1.NodeMemoryPressure, p.Memory, said{"KubeletHasSufficientMemory", "kubelet has sufficient memory available"},
+			said{"KubeletHasInsufficientMemory", "kubelet has insufficient memory available"}),
+		pressure(v1.NodeDiskPressure, p.Disk, said{"KubeletHasNoDiskPressure", "kubelet has no disk pressure"},
+			said{"KubeletHasDiskPressure", "kubelet has disk pressure"}),
+		pressure(v1.NodePIDPressure, p.PID, said{"KubeletHasSufficientPID", "kubelet has sufficient PID available"},
+			said{"KubeletHasInsufficientPID", "kubelet has insufficient PID available"}),
 		{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "KubeletReady", Message: "kubelet is posting ready status"},
 	}
 	if len(notReady) > 0 {
@@ -51,9 +51,13 @@ func Conditions(old []v1.NodeCondition, p Pressure, notReady []string, now time.
 	return append(out, ours...)
 }
 
-func pressure(t v1.NodeConditionType, on bool, good, goodText, bad, badText string) v1.NodeCondition {
+// said is how a condition is told.
+type said struct{ reason, message string }
+
+func pressure(t v1.NodeConditionType, on bool, good, bad said) v1.NodeCondition {
+	status, s := v1.ConditionFalse, good
 	if on {
-		return v1.NodeCondition{Type: t, Status: v1.ConditionTrue, Reason: bad, Message: badText}
+		status, s = v1.ConditionTrue, bad
 	}
-	return v1.NodeCondition{Type: t, Status: v1.ConditionFalse, Reason: good, Message: goodText}
+	return v1.NodeCondition{Type: t, Status: status, Reason: s.reason, Message: s.message}
 }

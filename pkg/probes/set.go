@@ -196,16 +196,19 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 		}
 		ctx, cancel := context.WithCancel(context.Background()) // lives as long as the container, not as the pass
 		c.cancel[probe.kind] = cancel
-		w.report = func(r pod.Result, text string) { s.report(ctx, p.UID, c, w.kind, r, text) }
+		// A verdict that comes after the probe was stopped is none.
+		w.report = func(r pod.Result, text string) {
+			s.report(p.UID, func() bool { return ctx.Err() == nil && c.set(w.kind, r, text) })
+		}
 		s.workers.Go(func() { w.run(ctx) })
 	}
 	return c
 }
 
-// report files a verdict, unless its probe was stopped meanwhile, and wakes the pod's loop when it is news.
-func (s *Set) report(ctx context.Context, uid types.UID, c *container, k kind, r pod.Result, text string) {
+// report files a verdict of a pod, and wakes its loop when that is news.
+func (s *Set) report(uid types.UID, file func() (news bool)) {
 	s.mu.Lock()
-	news := ctx.Err() == nil && c.set(k, r, text)
+	news := file()
 	s.mu.Unlock()
 	if news {
 		s.cfg.Poke(uid)

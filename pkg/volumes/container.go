@@ -33,8 +33,9 @@ func (v *Volumes) ContainerMounts(ctx context.Context, p *v1.Pod, c *v1.Containe
 		return nil, err
 	}
 	mounts := make([]Mount, 0, len(c.VolumeMounts))
+	of := mounting{pod: p, container: c, env: env, ledger: l, dir: v.podDir(p.UID)}
 	for i := range c.VolumeMounts {
-		m, err := v.containerMount(ctx, p, c, i, l, env)
+		m, err := of.mount(ctx, i)
 		if err != nil {
 			return nil, fmt.Errorf("cannot mount volume %s at %s in container %s: %w", c.VolumeMounts[i].Name, c.VolumeMounts[i].MountPath, c.Name, err)
 		}
@@ -43,13 +44,22 @@ func (v *Volumes) ContainerMounts(ctx context.Context, p *v1.Pod, c *v1.Containe
 	return mounts, nil
 }
 
-func (v *Volumes) containerMount(ctx context.Context, p *v1.Pod, c *v1.Container, index int, l *ledger, env func(string) (string, bool)) (Mount, error) {
-	vm := &c.VolumeMounts[index]
-	vol := volumeOf(p, vm.Name)
+// mounting is a container whose mounts are being found.
+type mounting struct {
+	pod       *v1.Pod
+	container *v1.Container
+	env       func(string) (string, bool)
+	ledger    *ledger
+	dir       string // the pod's
+}
+
+func (o mounting) mount(ctx context.Context, index int) (Mount, error) {
+	vm := &o.container.VolumeMounts[index]
+	vol := volumeOf(o.pod, vm.Name)
 	if vol == nil {
 		return Mount{}, errors.New("the pod has no volume of this name")
 	}
-	e := l.get(vm.Name)
+	e := o.ledger.get(vm.Name)
 	if e.State != ready {
 		return Mount{}, errors.New("the volume is not mounted yet")
 	}
@@ -64,7 +74,7 @@ func (v *Volumes) containerMount(ctx context.Context, p *v1.Pod, c *v1.Container
 	case kindEmptyDir, kindConfigMap, kindSecret, kindDownwardAPI, kindProjected:
 		m.SELinuxRelabel = true
 	}
-	sub, err := subPath(vm, env)
+	sub, err := subPath(vm, o.env)
 	if err != nil {
 		return Mount{}, err
 	}
@@ -72,12 +82,12 @@ func (v *Volumes) containerMount(ctx context.Context, p *v1.Pod, c *v1.Container
 	case vol.Image != nil:
 		m.Image, m.ImageSubPath = vol.Image, sub
 	case sub != "":
-		release, err := l.hold(ctx, vm.Name)
+		release, err := o.ledger.hold(ctx, vm.Name)
 		if err != nil {
 			return Mount{}, err
 		}
 		defer release()
-		if m.HostPath, err = subpath.Bind(v.podDir(p.UID), subpath.Mount{Volume: vm.Name, Root: e.Path, Container: c.Name, Index: index, Path: sub}); err != nil {
+		if m.HostPath, err = subpath.Bind(o.dir, subpath.Mount{Volume: vm.Name, Root: e.Path, Container: o.container.Name, Index: index, Path: sub}); err != nil {
 			return Mount{}, fmt.Errorf("cannot prepare subPath %q: %w", sub, err)
 		}
 	}

@@ -57,7 +57,7 @@ func (s Sessions) ReadLog(ctx context.Context, w io.Writer, p *v1.Pod, container
 		}
 		return err != nil || st.GetFinishedAt() == 0, nil
 	}
-	return logs.Read(ctx, path, run.ID, opts, running, w, w)
+	return logs.Read(ctx, logs.Log{Path: path, ID: run.ID, Running: running}, opts, w, w)
 }
 
 // betweenRuns reports whether a container waits for its next run: the newest run is then the previous one, too.

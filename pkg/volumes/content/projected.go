@@ -28,7 +28,7 @@ func (s *Source) projected(ctx context.Context, p *v1.Pod, vol *v1.Volume, out h
 		case from.DownwardAPI != nil:
 			err = s.downwardAPI(p, out, from.DownwardAPI.Items, def)
 		case from.ServiceAccountToken != nil:
-			err = s.serviceAccountToken(ctx, p, vol.Name, from.ServiceAccountToken, def, out)
+			err = s.serviceAccountToken(ctx, p, vol, from.ServiceAccountToken, out)
 		case from.ClusterTrustBundle != nil:
 			err = s.clusterTrustBundle(ctx, from.ClusterTrustBundle, def, out)
 		case from.PodCertificate != nil:
@@ -58,7 +58,7 @@ func (s *Source) Forget(uid types.UID, volume string) {
 	maps.DeleteFunc(s.tokens, func(k tokenKey, _ token) bool { return k.pod == uid && (volume == "" || k.volume == volume) })
 }
 
-func (s *Source) serviceAccountToken(ctx context.Context, p *v1.Pod, volume string, from *v1.ServiceAccountTokenProjection, def *int32, out hostfs.Files) error {
+func (s *Source) serviceAccountToken(ctx context.Context, p *v1.Pod, vol *v1.Volume, from *v1.ServiceAccountTokenProjection, out hostfs.Files) error {
 	if s.cfg.Token == nil {
 		return errors.New("cannot project a service account token: this node has no API server to ask for one (set automountServiceAccountToken: false)")
 	}
@@ -66,11 +66,11 @@ func (s *Source) serviceAccountToken(ctx context.Context, p *v1.Pod, volume stri
 	if from.ExpirationSeconds != nil {
 		seconds = *from.ExpirationSeconds
 	}
-	t, err := s.token(ctx, p, volume, from.Path, from.Audience, seconds)
+	t, err := s.token(ctx, p, tokenKey{p.UID, vol.Name, from.Path}, from.Audience, seconds)
 	if err != nil {
 		return fmt.Errorf("cannot get a token of service account %s: %w", FullName(p, p.Spec.ServiceAccountName), err)
 	}
-	out[from.Path] = credential(p, []byte(t), def)
+	out[from.Path] = credential(p, []byte(t), vol.Projected.DefaultMode)
 	return nil
 }
 
@@ -104,8 +104,7 @@ func credential(p *v1.Pod, data []byte, def *int32) hostfs.File {
 }
 
 // token keeps a token until it is due for renewal.
-func (s *Source) token(ctx context.Context, p *v1.Pod, volume, path, audience string, seconds int64) (string, error) {
-	key := tokenKey{p.UID, volume, path}
+func (s *Source) token(ctx context.Context, p *v1.Pod, key tokenKey, audience string, seconds int64) (string, error) {
 	now := s.cfg.Now()
 	s.mu.Lock()
 	old, ok := s.tokens[key]
