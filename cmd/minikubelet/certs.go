@@ -10,6 +10,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/server"
+	"github.com/minikubelet/minikubelet/pkg/server/review"
 )
 
 // nodeServer is the configuration of the HTTPS API. Files that others replace are read again.
@@ -39,7 +40,7 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		}
 		c.ClientCAs = cas.Get
 	}
-	reviews := server.Reviews{API: a.api.client, Node: a.host.name}
+	reviews := review.Reviews{API: a.api.client, Node: a.host.name}
 	if a.api.client != nil && a.cfg.Server.Auth.TokenReview {
 		c.Auth.Token = server.CachedTokens(reviews.Token, set.Auth.TokenTTL)
 	}

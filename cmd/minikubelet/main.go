@@ -14,7 +14,6 @@ import (
 
 	"github.com/minikubelet/minikubelet/cmd/minikubelet/cli"
 	"github.com/minikubelet/minikubelet/cmd/minikubelet/setup"
-
 	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 

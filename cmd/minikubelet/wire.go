@@ -48,6 +48,18 @@ type live struct {
 	verbosity func(int)                   // changes how much is logged, until the next reload
 }
 
+// takeUp hands what can change while the agent runs to those whom it is for; after an error nothing has changed.
+func (a *agent) takeUp(cfg config.Config) error {
+	limits, err := evictionLimits(cfg.Eviction)
+	if err != nil {
+		return err
+	}
+	a.node.guard.SetLimits(limits)
+	a.images.collector.Set(imageLimits(cfg.Images))
+	a.upkeep.rotator.Set(cfg.Pods.LogMaxSize, cfg.Pods.LogMaxFiles)
+	return nil
+}
+
 // wire makes the parts, each from the ones before it.
 func wire(ctx context.Context, cfg config.Config, runtime *cri.Client, counters *metrics.Agent) (*agent, error) {
 	a := &agent{cfg: cfg, runtime: runtime}

@@ -6,8 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/minikubelet/minikubelet/pkg/cri"
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/cri"
 )
 
 const (

@@ -1,4 +1,5 @@
-package server
+// Package review asks the API server who somebody is and what they may do to this node, for pkg/server to decide by.
+package review
 
 import (
 	"context"
@@ -7,31 +8,32 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
+	"github.com/minikubelet/minikubelet/pkg/server"
 )
 
-// Reviews ask the API server who somebody is and what they may do. See CachedTokens and Cached.
+// Reviews are not cached: see server.CachedTokens and server.Cached.
 type Reviews struct {
 	API  *kube.Client // nil: standalone
 	Node string
 }
 
 // Token asks who a bearer token belongs to, and whether it is good.
-func (r Reviews) Token(ctx context.Context, token string) (User, bool, error) {
+func (r Reviews) Token(ctx context.Context, token string) (server.User, bool, error) {
 	ask := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
 	got := &authenticationv1.TokenReview{}
 	if err := r.API.Create(ctx, kube.Key{Resource: kube.TokenReviews}, ask, got); err != nil {
-		return User{}, false, err
+		return server.User{}, false, err
 	}
 	u := got.Status.User
 	extra := map[string][]string{}
 	for k, v := range u.Extra {
 		extra[k] = v
 	}
-	return User{Name: u.Username, UID: u.UID, Groups: u.Groups, Extra: extra}, got.Status.Authenticated, nil
+	return server.User{Name: u.Username, UID: u.UID, Groups: u.Groups, Extra: extra}, got.Status.Authenticated, nil
 }
 
-// Access asks whether a user may do something to the node. Without one, nobody can be authorized in this mode.
-func (r Reviews) Access(ctx context.Context, at Attributes) (bool, string, error) {
+// Access asks whether a user may do something to the node. Without an API server, nobody can be authorized in this mode.
+func (r Reviews) Access(ctx context.Context, at server.Attributes) (bool, string, error) {
 	if r.API == nil {
 		return false, "authorization.mode is Webhook and there is no API server to ask: set AlwaysAllow", nil
 	}

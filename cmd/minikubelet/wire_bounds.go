@@ -5,8 +5,12 @@ import (
 	"log/slog"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // wireBounds makes what keeps logs and images from filling the disk.
@@ -30,4 +34,22 @@ func (a *agent) imagesInUse(ctx context.Context) ([]string, error) {
 
 func (a *agent) imageDisk(ctx context.Context) (capacity, available int64, err error) {
 	return images.Disk(ctx, a.runtime, a.cfg.Agent.Root)
+}
+
+func imageLimits(i config.Images) images.GCLimits {
+	return images.GCLimits{High: i.GCHigh, Low: i.GCLow, MinAge: i.MinAge, MaxAge: i.MaxAge}
+}
+
+// runningContainer finds the container that writes a log, for its rotation.
+func (a *agent) runningContainer(ctx context.Context, podUID, container string, attempt uint32) (string, error) {
+	_, containers, err := a.pods.observer.Runtime(ctx, types.UID(podUID))
+	if err != nil {
+		return "", err
+	}
+	for _, c := range containers {
+		if c.Name == container && c.Attempt == attempt && c.State == pod.ContainerRunning {
+			return c.ID, nil
+		}
+	}
+	return "", nil
 }
