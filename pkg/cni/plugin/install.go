@@ -103,7 +103,10 @@ func Remove(s cni.Settings, bridge Bridge) error {
 		}
 	}
 	errs = append(errs, removeBridge(s.Dir, bridge))
-	for _, d := range []string{"attachments", "locks", "results", ""} {
+	if err := os.Remove(filepath.Join(s.Dir, "attachments")); err == nil || errors.Is(err, fs.ErrNotExist) {
+		_ = os.Remove(filepath.Join(s.Dir, "lock")) // there is nothing to lock any more
+	}
+	for _, d := range []string{"results", ""} {
 		_ = os.Remove(filepath.Join(s.Dir, d)) // when it is empty
 	}
 	return errors.Join(errs...)

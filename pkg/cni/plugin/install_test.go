@@ -168,10 +168,27 @@ func TestRemove_LeavesNothing(t *testing.T) {
 	if _, err := Install(c); err != nil {
 		t.Fatal(err)
 	}
+	attached := filepath.Join(c.Settings.Dir, "attachments")
+	lock := filepath.Join(c.Settings.Dir, "lock")
+	if err := errors.Join(os.MkdirAll(filepath.Join(attached, "x"), 0o700), os.WriteFile(lock, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		if err := Remove(c.Settings, c.Bridge); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := os.Stat(attached); err != nil {
+			continue // the second time
+		}
+		if _, err := os.Stat(lock); err != nil {
+			t.Errorf("the lock is gone while something is attached: %v", err)
+		}
+		if err := os.Remove(filepath.Join(attached, "x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(c.Settings.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the agent's directory is left: %v", err)
 	}
 	if diff := cmp.Diff([]string(nil), tree(t, c)); diff != "" {
 		t.Error(diff)
