@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -162,11 +164,26 @@ func (n *crashNode) ids(name string) map[string]string {
 	n.t.Helper()
 	ids, attempts := map[string]string{}, map[string]uint32{}
 	for _, c := range n.containers()[name] {
-		if of := c.Metadata.Name; c.State != runtimeapi.ContainerState_CONTAINER_CREATED && c.Metadata.Attempt >= attempts[of] {
+		if of := c.Metadata.Name; n.hasRun(c) && c.Metadata.Attempt >= attempts[of] {
 			ids[of], attempts[of] = c.Id, c.Metadata.Attempt
 		}
 	}
 	return ids
+}
+
+// hasRun leaves out those whose start the death of the agent cut off: a runtime lists them as ended.
+func (n *crashNode) hasRun(c *runtimeapi.Container) bool {
+	n.t.Helper()
+	if c.State != runtimeapi.ContainerState_CONTAINER_EXITED {
+		return c.State != runtimeapi.ContainerState_CONTAINER_CREATED
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	resp, err := n.cd.Runtime().ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: c.Id})
+	if err != nil && status.Code(err) != codes.NotFound {
+		n.t.Fatalf("cannot read the status of a container: %v", err)
+	}
+	return resp.GetStatus().GetStartedAt() != 0
 }
 
 // up returns nil when a crashPod runs, each of its containers having run once, those of before still being the ones.
