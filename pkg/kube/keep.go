@@ -97,6 +97,12 @@ func (k *Keep) get(key Key, into runtime.Object) (ok bool) {
 	return err == nil && k.read(path, into)
 }
 
+// other reports whether another version of an object was kept.
+func (k *Keep) other(key Key, obj runtime.Object) bool {
+	kept := &metav1.PartialObjectMetadata{}
+	return k.get(key, kept) && version(kept) != version(obj)
+}
+
 func (k *Keep) has(key Key) bool {
 	if k == nil {
 		return false

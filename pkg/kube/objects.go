@@ -235,16 +235,21 @@ func (h *object) answer() {
 	}
 }
 
-// take keeps a version of the object, or its absence, and wakes the pods that name it.
+// take keeps a version of the object, or its absence, and wakes the pods that name it. What has changed while the agent was
+// down is news too: its pods still have the version from before.
 func (h *object) take(obj runtime.Object) {
 	trim(obj)
+	h.all.mu.Lock()
+	missed := !h.known
+	h.all.mu.Unlock()
+	missed = missed && h.all.keep.other(h.key, obj)
 	if obj == nil {
 		h.all.keep.drop(h.key, func(Key) bool { return false })
 	} else {
 		h.all.keep.put(h.key, obj, h.all.named) // its last pod may have gone meanwhile
 	}
 	h.all.mu.Lock()
-	news := h.known && version(h.value) != version(obj) || !h.known && h.answered
+	news := h.known && version(h.value) != version(obj) || !h.known && (h.answered || missed)
 	h.value, h.known = obj, true
 	h.answer()
 	if h.fixed = immutable(obj); h.fixed && h.stop != nil {

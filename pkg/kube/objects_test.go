@@ -3,6 +3,8 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +91,35 @@ func TestObjects_ServeWhatIsWatchedAndPokeOnChange(t *testing.T) {
 		}
 		if d := cmp.Diff("list metadata.name=a", g.log[0]); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+// A volume has the version from before the agent went down: nobody would be told of the one that came meanwhile.
+func TestObjects_PokeWhenAnObjectHasChangedWhileTheAgentWasDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for _, life := range []struct {
+			version string
+			want    int
+		}{{"3", 0}, {"3", 0}, {"8", 1}, {"8", 0}} {
+			keep, err := kube.OpenKeep(dir, slog.Default())
+			if err != nil {
+				t.Fatal(err)
+			}
+			pokes := 0
+			g := &getter{server: server{lists: []func() (*v1.ConfigMapList, error){listOf("9", configMap("a", life.version))}}}
+			o := kube.NewObjects(g, func(types.UID) { pokes++ }, keep, nil)
+			o.Reference(userOf("a"))
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { o.Run(ctx) })
+			synctest.Wait()
+			cancel()
+			wg.Wait()
+			if pokes != life.want {
+				t.Errorf("version %s: poked %d times, want %d", life.version, pokes, life.want)
+			}
 		}
 	})
 }
