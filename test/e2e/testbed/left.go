@@ -125,8 +125,8 @@ func (e *Env) bridgePorts(string) (all []string, err error) {
 		if err != nil {
 			return err
 		}
-		links, err := netlink.LinkList()
-		for _, l := range links {
+		found, err := links()
+		for _, l := range found {
 			if l.Attrs().MasterIndex == bridge.Attrs().Index {
 				all = append(all, l.Attrs().Name)
 			}

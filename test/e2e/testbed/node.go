@@ -168,7 +168,7 @@ func (e *Env) route(to *Env) error {
 // unplug removes the ends of the nodes' cables from the machine: a namespace that nobody is in any more goes, with its own
 // ends, only when the kernel finds the time.
 func (e *Env) unplug() error {
-	links, err := netlink.LinkList()
+	links, err := links()
 	errs := []error{err}
 	for _, l := range links {
 		if strings.HasPrefix(l.Attrs().Name, e.Bridge()+"-") {
@@ -176,6 +176,16 @@ func (e *Env) unplug() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// links are all network devices. The kernel says when devices have come or gone while it told them: then it is asked again.
+func links() (all []netlink.Link, err error) {
+	for range 20 {
+		if all, err = netlink.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 // KubeProxy runs kube-proxy for a node of a cluster, in "nftables" or "iptables" mode. After Kill, called again, it is a
