@@ -172,7 +172,7 @@ func (c *churn) watch(ctx context.Context) error {
 		if e.Type == "DELETED" {
 			return errors.New("a stable pod was deleted")
 		}
-		if err := reportsUp(&e.Object, ids); err != nil {
+		if err := reportsUp(&e.Object, ids, nil); err != nil {
 			return fmt.Errorf("%s %s: %w", e.Type, e.Object.Name, err)
 		}
 	}

@@ -101,7 +101,7 @@ func TestCrash_OfTheRuntimeAndItsMemory(t *testing.T) {
 	testbed.Consistently(t, 5*time.Second, "without containerd the last status stands", func() error {
 		pods, err := n.pods()
 		if err == nil {
-			err = reportsUp(pods["whole"], whole)
+			err = reportsUp(pods["whole"], whole, nil)
 		}
 		return err
 	})
@@ -172,7 +172,7 @@ func TestCrash_OfARuntimeThatHangs(t *testing.T) {
 	stands := func() error {
 		pods, err := n.pods()
 		if err == nil {
-			err = reportsUp(pods["whole"], whole)
+			err = reportsUp(pods["whole"], whole, nil)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

@@ -189,8 +189,30 @@ func (n *crashNode) hasRun(c *runtimeapi.Container) bool {
 // up returns nil when a crashPod runs, each of its containers having run once, those of before still being the ones.
 func (n *crashNode) up(name string, before map[string]string) error {
 	n.t.Helper()
+	return n.upBut(name, before, nil)
+}
+
+// cutOff counts, by container, the starts of a pod that the death of the agent cut off when they had a process: the runtime
+// kills that process, which may have begun its work, and each is a restart.
+func (n *crashNode) cutOff(name string) map[string]int {
+	n.t.Helper()
+	cut := map[string]int{}
+	for _, c := range n.containers()[name] {
+		if c.State == runtimeapi.ContainerState_CONTAINER_EXITED && !n.hasRun(c) {
+			cut[c.Metadata.Name]++
+		}
+	}
+	return cut
+}
+
+// upBut is up for a pod of which so many starts of each container were cut off.
+func (n *crashNode) upBut(name string, before map[string]string, cut map[string]int) error {
+	n.t.Helper()
 	found := map[string]string{}
 	for _, c := range n.containers()[name] {
+		if cut[c.Metadata.Name] > 0 && c.State == runtimeapi.ContainerState_CONTAINER_EXITED {
+			continue
+		}
 		if was := found[c.Metadata.Name]; was != "" {
 			return fmt.Errorf("container %s is there twice: %s and %s", c.Metadata.Name, was, c.Id)
 		}
@@ -205,11 +227,11 @@ func (n *crashNode) up(name string, before map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if err := reportsUp(pods[name], found); err != nil {
+	if err := reportsUp(pods[name], found, cut); err != nil {
 		return err
 	}
 	for _, container := range crashContainers {
-		if ran := n.ran(name, container); ran != 1 {
+		if ran := n.ran(name, container); ran < 1 || ran > 1+cut[container] {
 			return fmt.Errorf("container %s has run %d times", container, ran)
 		}
 	}
@@ -219,8 +241,8 @@ func (n *crashNode) up(name string, before map[string]string) error {
 	return nil
 }
 
-// reportsUp holds the status of a crashPod against the containers of its pod.
-func reportsUp(p *v1.Pod, ids map[string]string) error {
+// reportsUp holds the status of a crashPod against the containers of its pod and how often each was started again.
+func reportsUp(p *v1.Pod, ids map[string]string, restarts map[string]int) error {
 	if p == nil {
 		return errors.New("not reported")
 	}
@@ -229,7 +251,7 @@ func reportsUp(p *v1.Pod, ids map[string]string) error {
 		return fmt.Errorf("phase %s, %d containers, ready %t: %s", p.Status.Phase, len(all), podReady(p), stateText(all))
 	}
 	for _, s := range all {
-		if s.RestartCount != 0 || s.ContainerID != "containerd://"+ids[s.Name] || !s.Ready {
+		if int(s.RestartCount) != restarts[s.Name] || s.ContainerID != "containerd://"+ids[s.Name] || !s.Ready {
 			return fmt.Errorf("container %s: restarts %d, ready %t, %s, want %s", s.Name, s.RestartCount, s.Ready, s.ContainerID, ids[s.Name])
 		}
 	}
