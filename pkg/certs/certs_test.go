@@ -326,4 +326,15 @@ func TestFiles_GoesOnWithTheOldWhenTheNewIsUnusable(t *testing.T) {
 			t.Errorf("Get() with %q there = %q, %v after %d reads; want %q after %d", step.text, got, err, reads, step.want, step.reads)
 		}
 	}
+	// The rest of a write that comes within one tick of the clock leaves the time as it was.
+	now := time.Now()
+	for _, step := range []struct{ text, want string }{{"bad", "two"}, {"whole", "whole"}} {
+		if err := errors.Join(os.WriteFile(path, []byte(step.text), 0o600), os.Chtimes(path, now, now)); err != nil {
+			t.Fatal(err)
+		}
+		f.checked = time.Time{}
+		if got, err := f.Get(); got != step.want || err != nil {
+			t.Errorf("Get() with %q there = %q, %v; want %q", step.text, got, err, step.want)
+		}
+	}
 }

@@ -20,10 +20,15 @@ type Files[T any] struct {
 	mu      sync.Mutex
 	value   T
 	stamps  []time.Time
+	young   bool // a file was written so shortly before it was read that its time need not show the last write
+	bad     bool // what stamps stand for is unusable
 	checked time.Time
 }
 
-const glance = 5 * time.Second
+const (
+	glance = 5 * time.Second
+	tick   = time.Second // no clock of a filesystem is coarser
+)
 
 // Get returns what the files hold. It fails only when they never held anything usable.
 func (f *Files[T]) Get() (T, error) {
@@ -34,29 +39,31 @@ func (f *Files[T]) Get() (T, error) {
 	}
 	f.checked = time.Now()
 	stamps := make([]time.Time, len(f.Paths))
-	same := f.stamps != nil
+	same, young := f.stamps != nil, false
 	for i, p := range f.Paths {
 		if info, err := os.Stat(p); err == nil {
 			stamps[i] = info.ModTime()
 		}
 		same = same && stamps[i].Equal(f.stamps[i])
+		young = young || f.checked.Sub(stamps[i]).Abs() < tick
 	}
-	if same {
+	if same && !f.young {
 		return f.value, nil
 	}
 	v, err := f.Read(f.Paths)
-	switch {
-	case err == nil:
-		if f.stamps != nil {
-			f.Log.Info("certificates were replaced", "files", f.Paths)
-		}
-		f.value = v
-	case f.stamps == nil:
+	if err != nil && f.stamps == nil {
 		return v, err
-	default:
-		f.Log.Error("cannot use the new certificates: the old ones go on", "files", f.Paths, "err", err)
 	}
-	f.stamps = stamps
+	switch {
+	case err != nil && !same:
+		f.Log.Error("cannot use the new certificates: the old ones go on", "files", f.Paths, "err", err)
+	case err == nil && (f.bad || f.stamps != nil && !same):
+		f.Log.Info("certificates were replaced", "files", f.Paths)
+	}
+	if err == nil {
+		f.value = v
+	}
+	f.stamps, f.young, f.bad = stamps, young, err != nil
 	return f.value, nil
 }
 
