@@ -78,7 +78,7 @@ func (a *agent) wirePods(context.Context) error {
 	a.pods.probes = probes.New(probes.Config{
 		Probed: a.reports.counters.Probed,
 		Exec:   execProbe(a.runtime), Events: a.reports.told.Event, Poke: func(uid types.UID) { a.pods.set.Poke(uid, false) },
-		HostIP: func() string { return a.addresses()[0] },
+		HostIP: func() string { return a.addresses()[0] }, Busy: a.pods.starts.Busy,
 	})
 	a.pods.set = loop.NewSet(&loop.Config{
 		Observer: a.pods.observer, Actor: a.executor(), Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ type event struct {
 
 type summary struct {
 	passed, failed, skipped int
-	failures                []string
+	failures                []string            // with what the tests said, in brief
 	output                  map[string][]string // of what has not ended, by package and test
 	tests                   map[string]int
 	took                    []taken // by tests that are no subtests
@@ -114,10 +115,27 @@ func (s *summary) endTest(e event, w io.Writer) {
 		s.skipped++
 	case "fail":
 		s.failed++
-		s.failures = append(s.failures, e.Package+" "+e.Test)
-		fmt.Fprint(w, strings.Join(s.output[e.Package+" "+e.Test], ""))
+		lines := s.output[e.Package+" "+e.Test]
+		s.failures = append(s.failures, e.Package+" "+e.Test+brief(lines))
+		fmt.Fprint(w, strings.Join(lines, ""))
 	}
 }
+
+// brief is what a test said of its failure at first, for those who see only the end of a long log.
+func brief(output []string) (text string) {
+	const most, width = 3, 400
+	n := 0
+	for _, line := range output {
+		if line = strings.TrimSpace(line); n < most && said.MatchString(line) {
+			n++
+			text += "\n    " + strings.ToValidUTF8(line[:min(len(line), width)], "")
+		}
+	}
+	return text
+}
+
+// said is how the testing package begins a line of a test.
+var said = regexp.MustCompile(`^[a-z0-9_]+_test\.go:[0-9]+: `)
 
 func (s *summary) endPackage(e event, w io.Writer) {
 	name, n := e.Package, s.tests[e.Package]

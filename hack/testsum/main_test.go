@@ -11,18 +11,19 @@ func TestSummary_CountsAndShowsWhatFailed(t *testing.T) {
 	for name, c := range map[string]struct {
 		in               string
 		shown, notShown  []string
-		closing          string
+		closing, brief   string
 		failures, passed int
 	}{
 		"a failure": {
 			in: `{"Action":"output","Package":"p","Test":"TestA","Output":"quiet\n"}
 {"Action":"pass","Package":"p","Test":"TestA"}
-{"Action":"output","Package":"p","Test":"TestB","Output":"the reason\n"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    env.go:9: the end of a log\n"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:7: the reason\n"}
 {"Action":"fail","Package":"p","Test":"TestB"}
 {"Action":"fail","Package":"p","Elapsed":1.5}
 `,
 			shown: []string{"the reason", "FAIL\tp\t1.50s\t2 tests"}, notShown: []string{"quiet"},
-			closing: "1 passed, 1 failed, 0 skipped", failures: 1, passed: 1,
+			closing: "1 passed, 1 failed, 0 skipped", brief: "failed: p TestB\n    b_test.go:7: the reason\n", failures: 1, passed: 1,
 		},
 		"a package that does not build": {
 			in: `{"Action":"build-output","ImportPath":"p","Output":"undefined: x\n"}
@@ -54,8 +55,8 @@ func TestSummary_CountsAndShowsWhatFailed(t *testing.T) {
 					t.Errorf("%q is in %q", no, w.String())
 				}
 			}
-			if got := s.closing("x"); !strings.Contains(got, c.closing) || len(s.failures) != c.failures || s.passed != c.passed {
-				t.Errorf("closing %q, %d failures; want %q, %d", got, len(s.failures), c.closing, c.failures)
+			if got := s.closing("x"); !strings.Contains(got, c.closing) || !strings.HasSuffix(got, c.brief) || len(s.failures) != c.failures || s.passed != c.passed {
+				t.Errorf("closing %q, %d failures; want %q and %q, %d", got, len(s.failures), c.closing, c.brief, c.failures)
 			}
 		})
 	}

@@ -17,6 +17,9 @@ type Config struct {
 	Events func(p *v1.Pod, container, typ, reason, message string) // typ is Normal or Warning
 	Poke   func(uid types.UID)                                     // a verdict on a container of this pod has changed
 	HostIP func() string                                           // the node's address: that of pods on the host network
+	// Busy reports that many pods are coming up. Meanwhile a command that a container answered well the last time, and whose
+	// period is under 10 s, is run every other period: each is a process. Nil: never.
+	Busy func() bool
 	// Probed is told of each check: kind Liveness, Readiness or Startup, result successful, failed or unknown. Nil: nobody is.
 	Probed func(kind, result, container string, p *v1.Pod)
 }
@@ -193,6 +196,9 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 					s.cfg.Probed(string(probe.kind), result, t.name, p)
 				}
 			},
+		}
+		if probe.spec.Exec != nil && orDefault(probe.spec.PeriodSeconds, defaultPeriod) < defaultPeriod*time.Second {
+			w.yield = s.cfg.Busy
 		}
 		ctx, cancel := context.WithCancel(context.Background()) // lives as long as the container, not as the pass
 		c.cancel[probe.kind] = cancel

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -108,6 +109,34 @@ func TestSet_StartupGatesTheOthersAndStartsThemAtOnce(t *testing.T) {
 		want := pod.Health{"id": {Startup: pod.Success, Liveness: pod.Success, Readiness: pod.Success}}
 		if diff := cmp.Diff(want, s.Verdicts("u")); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+func TestSet_CommandsThatAreAnsweredWellGiveWayWhilePodsComeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		began, cfg := time.Now(), n.config()
+		cfg.Busy = func() bool { return time.Since(began) < 4*time.Second || time.Since(began) > 8*time.Second }
+		s := New(cfg)
+		defer s.Close()
+		s.follow(onePod(v1.Container{ReadinessProbe: execProbe("often", 1), LivenessProbe: execProbe("seldom", 10)}), "", running("id"), false)
+		time.Sleep(8500 * time.Millisecond)
+		n.answer("often", 1)
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		got := slices.DeleteFunc(n.take(), func(call string) bool { return strings.HasSuffix(call, "seldom") })
+		want := []string{"0s", "2s", "4s", "5s", "6s", "7s", "8s", "10s", "11s", "12s"}
+		for i := range want {
+			want[i] += " often"
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		time.Sleep(8 * time.Second)
+		synctest.Wait()
+		if got := n.take(); !slices.Contains(got, "20s seldom") {
+			t.Errorf("the probe of 10 s gives way: %v", got)
 		}
 	})
 }

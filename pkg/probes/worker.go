@@ -20,8 +20,10 @@ const (
 	readiness kind = "Readiness"
 )
 
-// attempts is how often one check is made when it could not be made.
-const attempts = 3
+const (
+	attempts      = 3  // at one check that cannot be made
+	defaultPeriod = 10 // seconds
+)
 
 // worker runs one probe of one container.
 type worker struct {
@@ -31,13 +33,14 @@ type worker struct {
 	due      time.Time       // not before this: start of the container and its initial delay
 	jitter   bool            // spread the first checks: the agent has just started on many containers
 	gate     <-chan struct{} // closed once the container has started
+	yield    func() bool     // a check that would only confirm a success may be left out; nil: never
 	report   func(pod.Result, string)
 	observed func(reason, message string)
 	counted  func(result string)
 }
 
 // run checks until the context ends or until nothing is left to find out. Checks start a period apart; one that took
-// longer than the period is followed by the next at once.
+// longer than the period is followed by the next at once. Never are two in a row left out.
 func (w *worker) run(ctx context.Context) {
 	if w.kind != startup {
 		select {
@@ -46,7 +49,7 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 	}
-	period := orDefault(w.spec.PeriodSeconds, 10)
+	period := orDefault(w.spec.PeriodSeconds, defaultPeriod)
 	success, failure := max(w.spec.SuccessThreshold, 1), w.spec.FailureThreshold
 	if failure <= 0 {
 		failure = 3
@@ -62,19 +65,27 @@ func (w *worker) run(ctx context.Context) {
 	defer timer.Stop()
 
 	var t tally
+	well, yielded := false, false
 	for {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		if result, text := w.once(ctx); result != "" {
-			if verdict := t.add(result, success, failure); verdict != "" {
+		yielded = well && !yielded && w.yield != nil && w.yield()
+		if !yielded {
+			result, text := w.once(ctx)
+			verdict := pod.Result("")
+			if result != "" {
+				verdict = t.add(result, success, failure)
+			}
+			if verdict != "" {
 				w.report(verdict, text)
 				if w.kind == startup || w.kind == liveness && verdict == pod.Failed {
 					return
 				}
 			}
+			well = verdict == pod.Success
 		}
 		next = next.Add(period)
 		if now := time.Now(); next.Before(now) {
