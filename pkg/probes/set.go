@@ -186,6 +186,7 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 			spec:   probe.spec,
 			check:  newChecker(probe.spec, spec, t.id, podIP, s.cfg.Exec),
 			due:    t.startedAt.Add(time.Duration(probe.spec.InitialDelaySeconds) * time.Second),
+			epoch:  s.started,
 			jitter: t.startedAt.Before(s.started),
 			gate:   c.gate,
 			observed: func(reason, message string) {

@@ -141,6 +141,28 @@ func TestSet_CommandsThatAreAnsweredWellGiveWayWhilePodsComeUp(t *testing.T) {
 	})
 }
 
+func TestSet_AllButFirstChecksBeginAtTheSameTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		s := New(n.config())
+		defer s.Close()
+		for i, uid := range []types.UID{"a", "b", "c"} {
+			p := onePod(v1.Container{ReadinessProbe: execProbe(string(uid), int32(1+i))})
+			p.UID = uid
+			s.follow(p, "", []target{{name: "c", id: string(uid), startedAt: time.Now()}}, false)
+			time.Sleep(30 * time.Millisecond)
+		}
+		time.Sleep(4500 * time.Millisecond)
+		synctest.Wait()
+		got := n.take()
+		slices.Sort(got)
+		want := []string{"0s a", "1s a", "2.1s b", "2s a", "3.1s c", "30ms b", "3s a", "4.1s b", "4s a", "60ms c"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestSet_LivenessStopsAtItsVerdictAndGoesOnWithTheNextContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode()

@@ -26,6 +26,7 @@ type ControlPlane struct {
 	AdminKubeconfig string // user in system:masters
 
 	e       *Env
+	etcd    *Process
 	api     *Process
 	own     KeyPair // its certificate
 	serving KeyPair // the files that the API server reads its certificate from
@@ -75,7 +76,7 @@ func (cp *ControlPlane) startEtcd() string {
 	e := cp.e
 	e.t.Helper()
 	client, peer := "http://127.0.0.1:"+strconv.Itoa(e.Port()), "http://127.0.0.1:"+strconv.Itoa(e.Port())
-	e.Start("etcd", exec.Command(Tool(e.t, "etcd"),
+	cp.etcd = e.Start("etcd", exec.Command(Tool(e.t, "etcd"),
 		"--data-dir="+e.Path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer))
@@ -138,10 +139,19 @@ func (cp *ControlPlane) startScheduler() {
 func (cp *ControlPlane) waitReady() {
 	cp.e.t.Helper()
 	Eventually(cp.e.t, 60*time.Second, "the API server is ready", func() error {
-		if !cp.api.Running() {
-			cp.e.t.Fatalf("the API server ended:\n%s", tail(cp.api.Log, 20))
+		for what, p := range map[string]*Process{"the API server": cp.api, "etcd": cp.etcd} {
+			if !p.Running() {
+				cp.e.t.Fatalf("%s ended:\n%s", what, tail(p.Log, 20))
+			}
 		}
-		_, err := cp.Client().Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		says, err := cp.Client().Discovery().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").DoRaw(ctx)
+		for line := range strings.Lines(string(says)) {
+			if strings.HasPrefix(line, "[-]") {
+				err = errors.Join(err, errors.New(strings.TrimSpace(line)))
+			}
+		}
 		return err
 	})
 }
