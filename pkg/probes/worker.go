@@ -23,8 +23,8 @@ const (
 const (
 	attempts      = 3  // at one check that cannot be made
 	defaultPeriod = 10 // seconds
-	// The checks of all containers begin at multiples of it, but the first of each, which may be waited for: to wake for
-	// several at once costs less than half of what it costs to wake for each.
+	// The checks of all containers begin at multiples of it, but the first of each, which may be waited for: to wake once for
+	// several costs less than to wake for each.
 	grid = 100 * time.Millisecond
 )
 
