@@ -12,5 +12,6 @@
 //	        +- readiness -- waits for the gate, then probes until the container is gone
 //
 // A container without a startup probe has its gate open from the start. Checks make no goroutine of their own where the
-// standard library allows it, so that fifty probes a second are cheap.
+// standard library allows it, and all but a container's first begin at the same tenths of a second, so that fifty probes a
+// second are cheap.
 package probes

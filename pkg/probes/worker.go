@@ -55,10 +55,6 @@ func (w *worker) run(ctx context.Context) {
 		}
 	}
 	period := orDefault(w.spec.PeriodSeconds, defaultPeriod)
-	success, failure := max(w.spec.SuccessThreshold, 1), w.spec.FailureThreshold
-	if failure <= 0 {
-		failure = 3
-	}
 	next := time.Now()
 	if w.jitter {
 		next = next.Add(rand.N(period))
@@ -79,16 +75,9 @@ func (w *worker) run(ctx context.Context) {
 		}
 		yielded = well && !yielded && w.yield != nil && w.yield()
 		if !yielded {
-			result, text := w.once(ctx)
-			verdict := pod.Result("")
-			if result != "" {
-				verdict = t.add(result, success, failure)
-			}
-			if verdict != "" {
-				w.report(verdict, text)
-				if w.kind == startup || w.kind == liveness && verdict == pod.Failed {
-					return
-				}
+			verdict := w.judge(ctx, &t)
+			if verdict != "" && w.kind == startup || verdict == pod.Failed && w.kind == liveness {
+				return
 			}
 			well = verdict == pod.Success
 		}
@@ -101,6 +90,23 @@ func (w *worker) run(ctx context.Context) {
 		}
 		timer.Reset(time.Until(next))
 	}
+}
+
+// judge makes one check, and reports and returns the verdict that it completes, or "" when it completes none.
+func (w *worker) judge(ctx context.Context, t *tally) pod.Result {
+	result, text := w.once(ctx)
+	if result == "" {
+		return ""
+	}
+	success, failure := max(w.spec.SuccessThreshold, 1), w.spec.FailureThreshold
+	if failure <= 0 {
+		failure = 3
+	}
+	verdict := t.add(result, success, failure)
+	if verdict != "" {
+		w.report(verdict, text)
+	}
+	return verdict
 }
 
 // once makes one check and tells what was seen as an event. It returns "" when the check could not be made, which counts
