@@ -100,7 +100,7 @@ func (w *Writer) Report(p *v1.Pod, status v1.PodStatus) {
 	case !e.dirty:
 		e.calm = time.Now().Add(w.patience())
 	}
-	e.status, e.dirty, e.notYet = status, true, earliest(e)
+	e.status, e.dirty, e.finished, e.notYet = status, true, false, earliest(e) // a static pod may come back under its UID
 	w.mu.Unlock()
 	w.kick()
 }
@@ -319,8 +319,11 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 	if err == nil {
 		w.outage.OK()
 		e.retry, e.notYet, e.said = 0, time.Time{}, ""
-		if job.finished {
+		switch {
+		case job.finished && e.finished:
 			delete(w.pods, id)
+		case job.finished: // it came back meanwhile: what was deleted is made again
+			e.baseVersion = ""
 		}
 		return
 	}

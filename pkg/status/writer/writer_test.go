@@ -361,6 +361,30 @@ func TestWriter_KeepsTheMirrorOfAStaticPod(t *testing.T) {
 	}
 }
 
+func TestWriter_MakesTheMirrorAgainOfAStaticPodThatComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{fail: func(verb, _ string) error {
+			if verb == "delete" {
+				time.Sleep(time.Second) // the pod comes back meanwhile
+			}
+			return nil
+		}}
+		w := start(t, s)
+		w.Report(staticPod("h1"), phase(v1.PodRunning))
+		w.Mirrors([]*v1.Pod{mirrorOf("m", "h1")})
+		synctest.Wait()
+		s.log = nil
+		w.Finished(staticPod("h1"))
+		synctest.Wait()
+		w.Report(staticPod("h1"), phase(v1.PodPending))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(s.log) != 3 || s.log[0] != "delete web-n1 m after 0s" || s.log[1] != "create web-n1 h1" {
+			t.Errorf("requests %q, want the mirror deleted, made again and written", s.log)
+		}
+	})
+}
+
 func TestWriter_DeletesMirrorsThatNoStaticPodHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}

@@ -8,7 +8,8 @@
 //
 // The loop never blocks on an action, decides nothing of a pod's life itself and is the only writer of the pod's record.
 // The runtime is read again only when something of the runtime may have changed: a poke from it, or the end of an action
-// that touched it. Set maps the desired pods to loops; Limit bounds how many pods are brought up at once.
+// that touched it. Set holds the loops; which pods have one is decided by reconcile, a pure function of what is wanted, what has
+// a loop and what has ended. Limit bounds how many pods are brought up at once.
 //
 // Two things differ from the outline of the design. Network attachments and volume intents are journalled by the adapters
 // that make them, beside what they describe, because the CNI plugin must release a network also while the agent is down;

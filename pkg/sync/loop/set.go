@@ -28,35 +28,36 @@ type Orphan struct {
 	Namespace, Name string
 }
 
-// Set maps pods to their loops. Admission is decided here, serially. A pod whose namespace and name another one still
-// has waits until that one is gone.
+// Set maps pods to their loops. Which pods have one is decided by reconcile alone; admission is decided here, serially.
 type Set struct {
 	cfg    *Config
 	admit  Admit
 	resize Resize
 
-	mu       sync.Mutex
-	entries  map[types.UID]*entry
-	desired  map[types.UID]pod.Desired // as last applied
-	finished map[types.UID]bool        // gone from the node and still named by its source
-	group    sync.WaitGroup
+	mu      sync.Mutex
+	entries map[types.UID]*entry
+	wanted  map[types.UID]pod.Desired // as last applied
+	gone    map[types.UID]bool        // ended because their source deletes them, and still named by it
+	synced  func(pod.Source) bool     // as last applied
+	group   sync.WaitGroup
 }
 
 type entry struct {
-	loop   *loop
-	source pod.Source
-	grace  *int64 // the deletion grace period that was last turned into an order
-	never  bool   // it does not run here: it was refused, or had ended before this node saw it
+	loop  *loop
+	named bool   // see member
+	grace *int64 // the deletion grace period that was last turned into an order
+	never bool   // it does not run here: it was refused, or had ended before this node saw it
 }
 
 // NewSet makes an empty set; Adopt and Apply fill it.
 func NewSet(cfg *Config, admit Admit, resize Resize) *Set {
 	return &Set{
-		cfg: cfg, admit: admit, resize: resize, entries: map[types.UID]*entry{}, desired: map[types.UID]pod.Desired{}, finished: map[types.UID]bool{},
+		cfg: cfg, admit: admit, resize: resize, entries: map[types.UID]*entry{}, wanted: map[types.UID]pod.Desired{}, gone: map[types.UID]bool{},
+		synced: func(pod.Source) bool { return false },
 	}
 }
 
-// Adopt starts a loop for each pod that the agent remembers. It is called once, before Apply. The loops end with ctx.
+// Adopt starts a loop for each pod that the agent remembers. It is called before Apply. The loops end with ctx.
 func (s *Set) Adopt(ctx context.Context, records map[types.UID]pod.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,62 +67,44 @@ func (s *Set) Adopt(ctx context.Context, records map[types.UID]pod.Record) {
 	}
 }
 
-// Apply makes desired the pods of this node. A pod that is no longer among them is stopped and removed. One that runs from
+// Apply makes wanted the pods of this node. A pod that is no longer among them is stopped and removed. One that runs from
 // before and was not among them either is left alone until synced says that its source has said all that it holds.
-func (s *Set) Apply(ctx context.Context, desired map[types.UID]pod.Desired, synced func(pod.Source) bool) {
+func (s *Set) Apply(ctx context.Context, wanted map[types.UID]pod.Desired, synced func(pod.Source) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.desired
-	s.desired = desired
-	now := time.Now()
-	for uid, e := range s.entries {
-		_, wanted := desired[uid]
-		if _, seen := before[uid]; !wanted && (seen || synced(e.source)) {
-			p := e.loop.desired.Load().Pod
-			e.order(pod.Stop{Grace: pod.GracePeriod(p), At: now, By: string(e.source), Remove: true})
+	s.wanted, s.synced = wanted, synced
+	for uid := range wanted {
+		if e := s.entries[uid]; e != nil {
+			e.named = true
 		}
 	}
-	maps.DeleteFunc(s.finished, func(uid types.UID, _ bool) bool { _, ok := desired[uid]; return !ok })
-	s.fill(ctx, now)
+	s.reconcile(ctx)
 }
 
-// fill updates the loops of the desired pods and starts those that are missing and may start.
-func (s *Set) fill(ctx context.Context, now time.Time) {
-	names := map[string]types.UID{}
+// reconcile brings the loops in line with what is wanted. It is called after every change of either.
+func (s *Set) reconcile(ctx context.Context) {
+	now := time.Now()
+	maps.DeleteFunc(s.gone, func(uid types.UID, _ bool) bool { _, named := s.wanted[uid]; return !named })
+	members := make(map[types.UID]member, len(s.entries))
 	for uid, e := range s.entries {
-		names[pod.FullName(e.loop.desired.Load().Pod)] = uid
+		d := e.loop.desired.Load()
+		members[uid] = member{name: pod.FullName(d.Pod), hash: identity(*d), source: d.Source, named: e.named}
 	}
-	for _, d := range inOrder(s.desired) {
-		uid := d.Pod.UID
-		if e := s.entries[uid]; e != nil {
-			e.update(s.allocate(e, d), now)
-			continue
-		}
-		if _, taken := names[pod.FullName(d.Pod)]; taken || s.finished[uid] {
-			continue
-		}
-		names[pod.FullName(d.Pod)] = uid
+	next := reconcile(members, s.wanted, s.gone, s.synced)
+	for _, uid := range next.remove {
+		d := s.entries[uid].loop.desired.Load()
+		s.entries[uid].order(pod.Stop{Grace: pod.GracePeriod(d.Pod), At: now, By: string(d.Source), Remove: true})
+	}
+	for _, d := range next.update {
+		e := s.entries[d.Pod.UID]
+		e.update(s.allocate(e, d), now)
+	}
+	for _, d := range next.begin {
 		r := s.judge(d, now)
 		e := s.begin(ctx, d, r)
-		e.never = r.Verdict != nil
+		e.named, e.never = true, r.Verdict != nil
 		e.update(d, now)
 	}
-}
-
-// inOrder sorts pods as admission takes them: critical first, then oldest.
-func inOrder(desired map[types.UID]pod.Desired) []pod.Desired {
-	return slices.SortedFunc(maps.Values(desired), func(a, b pod.Desired) int {
-		if ca, cb := pod.IsCritical(a.Pod), pod.IsCritical(b.Pod); ca != cb {
-			if ca {
-				return -1
-			}
-			return 1
-		}
-		if c := a.Pod.CreationTimestamp.Compare(b.Pod.CreationTimestamp.Time); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.Pod.UID), string(b.Pod.UID))
-	})
 }
 
 // judge makes the first record of a pod that the agent does not remember. What its source already knows of it holds: a
@@ -157,10 +140,10 @@ func (s *Set) live() []*v1.Pod {
 	return pods
 }
 
-// begin starts a loop. When it ends, a pod of the same name that waited for it may start.
+// begin starts a loop. When it ends, a pod that waited for that may start: one of the same name, or the same one again.
 func (s *Set) begin(ctx context.Context, d pod.Desired, r pod.Record) *entry {
 	uid := d.Pod.UID
-	e := &entry{loop: newLoop(s.cfg, d, r), source: d.Source}
+	e := &entry{loop: newLoop(s.cfg, d, r)}
 	s.entries[uid] = e
 	s.group.Go(func() {
 		if !e.loop.run(ctx) {
@@ -169,10 +152,8 @@ func (s *Set) begin(ctx context.Context, d pod.Desired, r pod.Record) *entry {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.entries, uid)
-		if _, named := s.desired[uid]; named {
-			s.finished[uid] = true
-		}
-		s.fill(ctx, time.Now())
+		s.gone[uid] = true
+		s.reconcile(ctx)
 	})
 	return e
 }
@@ -182,7 +163,7 @@ func (s *Set) Bury(ctx context.Context, orphans []Orphan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range orphans {
-		if _, named := s.desired[o.UID]; named || s.entries[o.UID] != nil {
+		if _, named := s.wanted[o.UID]; named || s.entries[o.UID] != nil {
 			continue
 		}
 		slog.Info("remove what is left of a pod that nothing names", "pod", o.Namespace+"/"+o.Name, "uid", o.UID)
@@ -206,7 +187,6 @@ func (e *entry) update(d pod.Desired, now time.Time) {
 	if old.Pod == d.Pod && order == nil {
 		return
 	}
-	e.source = d.Source
 	d.Stop = pod.Stricter(old.Stop, order)
 	e.loop.desired.Store(&d)
 	e.loop.poke(false)
