@@ -2,8 +2,10 @@ package sources
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"syscall"
@@ -25,28 +27,26 @@ type file struct {
 	problems []manifest.Problem
 	partial  bool      // broken, and never good
 	retry    time.Time // when to look again; zero: when something changes
+	dir      dirID     // the directory that it was last seen in
+	missing  time.Time // since when it is not there; zero: it is there
 }
 
 // read looks at one file and reports whether what it says has changed. closed: its writer has just finished it.
 func (d *directory) read(name string, closed bool, now time.Time) bool {
 	old := d.files[name]
 	info, err := os.Stat(d.path(name))
-	if os.IsNotExist(err) {
-		delete(d.files, name)
-		return old != nil
+	if isAbsent(err) || err == nil && info.IsDir() {
+		return d.absent(name, now)
 	}
-	next := &file{}
+	next := &file{dir: d.dir}
 	if err == nil {
 		next.size, next.modified = info.Size(), info.ModTime()
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			next.inode = st.Ino
 		}
-		if info.IsDir() {
-			delete(d.files, name)
-			return old != nil
-		}
 		same := old != nil && len(old.problems) == 0 && old.size == next.size && old.modified.Equal(next.modified) && old.inode == next.inode
 		if same && old.retry.IsZero() && !closed {
+			old.dir = d.dir
 			return false
 		}
 		if wait := d.unfinished(name, closed, next, now); wait > 0 {
@@ -59,6 +59,39 @@ func (d *directory) read(name string, closed bool, now time.Time) bool {
 		return d.later(name, next.modified.Add(patient))
 	}
 	return d.replace(name, next, problems)
+}
+
+// isAbsent reports whether an error of a path means that nothing is there.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// absent notes that a file is not there. What it says stays in force until it has been away for long enough: editors and
+// tools take a file away for a moment to put its successor there.
+func (d *directory) absent(name string, now time.Time) bool {
+	old := d.files[name]
+	switch {
+	case old == nil:
+		return false
+	case len(old.objects) == 0, !old.missing.IsZero() && now.Sub(old.missing) >= d.patience(old):
+		delete(d.files, name)
+		return true
+	}
+	f := *old
+	if f.missing.IsZero() {
+		f.missing = now
+	}
+	f.retry = f.missing.Add(d.patience(old))
+	d.files[name] = &f
+	return old.missing.IsZero() // another file may have its objects, and counts from now on
+}
+
+// patience is how long a file may be away: longer when its directory is away, or is another one than before.
+func (d *directory) patience(f *file) time.Duration {
+	if f.dir == d.dir {
+		return absentFile
+	}
+	return absentDirectory
 }
 
 // unfinished is how long to wait before a file can be taken as complete.
@@ -78,12 +111,14 @@ func (d *directory) unfinished(name string, closed bool, f *file, now time.Time)
 // later leaves a file as it was known and looks at it again at a time, or at the next event.
 func (d *directory) later(name string, at time.Time) bool {
 	f := &file{partial: true}
+	back := false
 	if old := d.files[name]; old != nil {
 		*f = *old
+		back = !old.missing.IsZero()
 	}
-	f.retry = at
+	f.retry, f.dir, f.missing = at, d.dir, time.Time{}
 	d.files[name] = f
-	return false
+	return back
 }
 
 func (d *directory) decode(name string, info os.FileInfo, err error) ([]manifest.Object, []manifest.Problem) {
@@ -146,7 +181,7 @@ func (d *directory) replace(name string, next *file, problems []manifest.Problem
 		}
 	}
 	d.files[name] = next
-	return !slices.Equal(old.objects, next.objects) || !slices.Equal(old.problems, next.problems) || old.partial != next.partial
+	return !slices.Equal(old.objects, next.objects) || !slices.Equal(old.problems, next.problems) || old.partial != next.partial || !old.missing.IsZero()
 }
 
 // mayBecome reports whether an object may be changed into another. An immutable one keeps its data, and stays immutable;

@@ -3,8 +3,6 @@ package sources
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -12,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -36,7 +35,23 @@ const (
 	settle  = 100 * time.Millisecond // a file changed more recently than this, with no word of its writer, may be half written
 	patient = time.Second            // a broken file is only reported when it is older
 	abandon = time.Minute            // a writer that was silent for so long has left its file as it is
+
+	// A source acts on what is not there only when it stays away: for a file, the moment between an editor's rename and its
+	// new file; for the directory, the time that a kubelet takes to notice, in which a mount or an exchange is done.
+	absentFile      = time.Second
+	absentDirectory = 20 * time.Second
 )
+
+// dirID identifies a directory; the zero value stands for none.
+type dirID struct{ device, inode uint64 }
+
+func idOf(info os.FileInfo) dirID {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return dirID{}
+	}
+	return dirID{device: st.Dev, inode: st.Ino}
+}
 
 // directory is the state of the source; one goroutine's.
 type directory struct {
@@ -51,6 +66,9 @@ type directory struct {
 	unread  error                   // why the directory cannot be read; what it said before stays in force
 	listed  bool                    // it could be read once
 	single  bool                    // the path is one file
+	dir     dirID                   // as last listed
+	begun   time.Time               // when it was first looked at
+	whole   bool                    // the first look is over: what is missing was removed while the agent was down
 }
 
 // Run emits all that the files say: once at the start and after every change. It returns when the context ends.
@@ -62,8 +80,7 @@ func (f Files) Run(ctx context.Context, emit func(Update)) {
 	if f.Now == nil {
 		f.Now = time.Now
 	}
-	d := &directory{cfg: f, source: pod.SourceFile, files: map[string]*file{}, writing: map[string]time.Time{}, seen: map[types.UID]string{},
-		logged: map[string]bool{}, arm: func() {}}
+	d := newDirectory(f, pod.SourceFile)
 	w, err := openWatcher(f.Path)
 	if err != nil {
 		f.Log.Warn("cannot watch the manifest directory: it is only read again now and then; raise fs.inotify.max_user_instances",
@@ -78,6 +95,11 @@ func (f Files) Run(ctx context.Context, emit func(Update)) {
 	d.run(ctx, changes, emit)
 	w.close()
 	wg.Wait()
+}
+
+func newDirectory(cfg Files, source pod.Source) *directory {
+	return &directory{cfg: cfg, source: source, files: map[string]*file{}, writing: map[string]time.Time{}, seen: map[types.UID]string{},
+		logged: map[string]bool{}, arm: func() {}}
 }
 
 func (d *directory) run(ctx context.Context, in <-chan changes, emit func(Update)) {
@@ -108,6 +130,9 @@ func (d *directory) run(ctx context.Context, in <-chan changes, emit func(Update
 // apply reads what may have changed and reports whether anything has.
 func (d *directory) apply(c changes) bool {
 	now := d.cfg.Now()
+	if d.begun.IsZero() {
+		d.begun = now
+	}
 	for _, name := range c.begun {
 		d.writing[name] = now
 	}
@@ -126,7 +151,19 @@ func (d *directory) apply(c changes) bool {
 			changed = d.read(name, false, now) || changed
 		}
 	}
-	return c.all && d.scan(now) || changed
+	changed = c.all && d.scan(now) || changed
+	if !d.whole && !now.Before(d.wholeAt()) {
+		d.whole, changed = true, true
+	}
+	return changed
+}
+
+// wholeAt is when the first look is over: a file or the directory may be away for a moment just when the agent starts.
+func (d *directory) wholeAt() time.Time {
+	if d.dir == (dirID{}) {
+		return d.begun.Add(absentDirectory)
+	}
+	return d.begun.Add(absentFile)
 }
 
 // scan looks at every file and reports whether anything has changed.
@@ -142,8 +179,7 @@ func (d *directory) scan(now time.Time) bool {
 	d.unread, d.listed = nil, true
 	for name := range d.files {
 		if !slices.Contains(names, name) {
-			delete(d.files, name)
-			changed = true
+			changed = d.absent(name, now) || changed
 		}
 	}
 	for _, name := range names {
@@ -160,7 +196,11 @@ func (d *directory) scan(now time.Time) bool {
 // list returns the names of the files that count, sorted. A directory that does not exist is empty.
 func (d *directory) list() ([]string, error) {
 	info, err := os.Stat(d.cfg.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	d.dir = dirID{}
+	if isAbsent(err) && d.single {
+		d.dir = parent(d.cfg.Path)
+	}
+	if isAbsent(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -168,8 +208,10 @@ func (d *directory) list() ([]string, error) {
 	}
 	d.single = !info.IsDir()
 	if d.single {
+		d.dir = parent(d.cfg.Path)
 		return []string{filepath.Base(d.cfg.Path)}, nil
 	}
+	d.dir = idOf(info)
 	entries, err := os.ReadDir(d.cfg.Path)
 	var names []string
 	for _, e := range entries {
@@ -178,6 +220,15 @@ func (d *directory) list() ([]string, error) {
 		}
 	}
 	return names, err
+}
+
+// parent is the directory that a file lies in.
+func parent(path string) dirID {
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return dirID{}
+	}
+	return idOf(info)
 }
 
 // counts tells manifests from hidden files and from what editors leave: x.yaml~, #x.yaml#, .x.yaml.swp, 4913.
@@ -202,6 +253,9 @@ func (d *directory) path(name string) string {
 // nextRetry is when a file has to be looked at again without an event; zero: never.
 func (d *directory) nextRetry() time.Time {
 	var next time.Time
+	if !d.whole {
+		next = d.wholeAt()
+	}
 	for _, f := range d.files {
 		if !f.retry.IsZero() && (next.IsZero() || f.retry.Before(next)) {
 			next = f.retry
@@ -211,16 +265,18 @@ func (d *directory) nextRetry() time.Time {
 }
 
 // update puts together what all files say. Of two objects with one name the one that was there first counts, so that a
-// new file never replaces what runs; of two that were there at the start, the one in the first file.
+// new file never replaces what runs; of two that were there at the start, the one in the first file. A file that is not
+// there gives way to any that is.
 func (d *directory) update() Update {
-	u := Update{Source: d.source, Partial: !d.listed}
+	u := Update{Source: d.source, Partial: !d.listed || !d.whole}
 	if d.unread != nil {
 		u.Problems = append(u.Problems, manifest.Problem{Source: d.source, Name: d.cfg.Path, Text: "cannot read it: " + d.unread.Error()})
 	}
 	owner, names := map[manifest.Key]string{}, slices.Sorted(maps.Keys(d.files))
-	for _, name := range names {
+	byPresence := slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return d.files[a].missing.Compare(d.files[b].missing) })
+	for _, name := range byPresence {
 		for _, o := range d.files[name].objects {
-			if _, taken := owner[o.Key()]; !taken || d.owner[o.Key()] == name {
+			if _, taken := owner[o.Key()]; !taken || d.owner[o.Key()] == name && d.files[name].missing.IsZero() {
 				owner[o.Key()] = name
 			}
 		}
@@ -231,7 +287,9 @@ func (d *directory) update() Update {
 		u.Partial = u.Partial || f.partial
 		u.Problems = append(u.Problems, f.problems...)
 		for _, o := range f.objects {
-			if other := owner[o.Key()]; other != name {
+			if other := owner[o.Key()]; other != name && !f.missing.IsZero() {
+				continue
+			} else if other != name {
 				u.Problems = append(u.Problems, manifest.Problem{Source: d.source, Name: d.path(name), Document: o.Document, Line: o.Line,
 					Field: "metadata.name", Text: o.Key().String() + " is also in " + other + ", which is used: remove or rename one of them"})
 				continue

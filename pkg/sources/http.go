@@ -10,9 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
@@ -45,38 +44,76 @@ func (s URL) Run(ctx context.Context, emit func(Update)) {
 		name = u.Redacted()
 	}
 	// The rules for what changed, and for what stays when something is broken, are those of a directory with one file.
-	d := &directory{cfg: Files{Path: name, Node: s.Node, Log: s.Log, Now: s.Now}, source: pod.SourceHTTP, single: true,
-		files: map[string]*file{}, seen: map[types.UID]string{}, logged: map[string]bool{}, listed: true}
+	d := newDirectory(Files{Path: name, Node: s.Node, Log: s.Log, Now: s.Now}, pod.SourceHTTP)
+	d.single, d.listed = true, true
 	s.Client = s.confined()
-	var v validators
-	tick := time.NewTicker(s.Every)
-	defer tick.Stop()
+	var a answers
+	wait := time.NewTimer(0)
+	defer wait.Stop()
 	for first := true; ; first = false {
-		next := &file{}
-		var problems []manifest.Problem
-		data, err := s.get(ctx, &v)
-		switch {
-		case err != nil:
-			problems = []manifest.Problem{{Source: pod.SourceHTTP, Name: name, Text: err.Error()}}
-		case data != nil:
-			next.objects, problems = manifest.Decode(data, manifest.Origin{Source: pod.SourceHTTP, Name: name, Node: s.Node})
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil || len(problems) > 0 {
-			v = validators{} // ask for the whole again, to see when it is good
-		}
-		unchanged := err == nil && data == nil
-		if !unchanged && d.replace("", next, problems) || first {
-			emit(d.update())
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-wait.C:
 		}
+		changed, next := s.ask(ctx, d, &a)
+		if ctx.Err() != nil {
+			return
+		}
+		if changed || first {
+			emit(d.update())
+		}
+		wait.Reset(next)
 	}
+}
+
+// answers is what is known of a server's answers.
+type answers struct {
+	validators
+	heard bool // one good answer has come
+	fewer bool // the last answer lacked objects, which it may lack for a moment
+}
+
+// ask reads the URL once. It reports whether what the URL says has changed, and when to ask again: soon after the first
+// answer and after one that lacks objects of before, because a server that begins or ends may say nothing for a moment.
+func (s URL) ask(ctx context.Context, d *directory, a *answers) (changed bool, next time.Duration) {
+	f := &file{}
+	var problems []manifest.Problem
+	data, err := s.get(ctx, &a.validators)
+	switch {
+	case err != nil:
+		problems = []manifest.Problem{{Source: pod.SourceHTTP, Name: d.cfg.Path, Text: err.Error()}}
+	case data == nil:
+		return false, s.Every
+	default:
+		f.objects, problems = manifest.Decode(data, manifest.Origin{Source: pod.SourceHTTP, Name: d.cfg.Path, Node: s.Node})
+	}
+	if len(problems) > 0 {
+		a.validators, a.fewer = validators{}, false // ask for the whole again, to see when it is good
+		return d.replace("", f, problems), s.Every
+	}
+	if !a.fewer && d.lacks(f.objects) {
+		a.validators, a.fewer = validators{}, true
+		return false, absentFile
+	}
+	a.fewer = false
+	changed = d.replace("", f, nil)
+	if d.whole {
+		return changed, s.Every
+	}
+	if d.whole = a.heard; d.whole {
+		return true, s.Every
+	}
+	a.validators, a.heard = validators{}, true
+	return changed, absentFile
+}
+
+// lacks reports whether objects are missing that the only file of d has.
+func (d *directory) lacks(objects []manifest.Object) bool {
+	old := d.files[""]
+	return old != nil && slices.ContainsFunc(old.objects, func(was manifest.Object) bool {
+		return !slices.ContainsFunc(objects, func(o manifest.Object) bool { return o.Key() == was.Key() })
+	})
 }
 
 // validators are what the server said of its last answer, so that it need not send the same again (RFC 9110, 13.1).

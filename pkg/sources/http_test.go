@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestURL_KeepsWhatItSaidWhileTheServerFails(t *testing.T) {
@@ -30,6 +32,7 @@ func TestURL_KeepsWhatItSaidWhileTheServerFails(t *testing.T) {
 	if u := o.pods("a=one"); u.Source != "http" || u.Pods[0].Annotations["kubernetes.io/config.source"] != "http" {
 		t.Errorf("source %s", u.Source)
 	}
+	o.whole()
 	set("")
 	if u := o.problem("the server answers 403 Forbidden"); len(u.Pods) != 1 || u.Partial {
 		t.Errorf("partial %t, pods %v", u.Partial, images(u))
@@ -116,5 +119,27 @@ func TestURL_BoundsWhatItReads(t *testing.T) {
 	})
 	if u := o.problem("larger than 10 MiB: split it into several files"); !u.Partial {
 		t.Error("it was never read")
+	}
+}
+
+func TestURL_AsksOnceMoreBeforeItActsOnWhatIsMissing(t *testing.T) {
+	const none = `{"apiVersion": "v1", "kind": "List", "items": []}`
+	answers := []string{podYAML("a", "one"), podYAML("a", "one"), none, podYAML("a", "two"), none, none}
+	var asked atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, answers[min(int(asked.Add(1)), len(answers))-1])
+	}))
+	defer srv.Close()
+	o := observe(t, func(emit func(Update)) {
+		URL{URL: srv.URL, Node: "n", Every: time.Millisecond, Client: srv.Client(), Log: slog.New(slog.DiscardHandler)}.Run(t.Context(), emit)
+	})
+	var told []string
+	for u := o.pods("a=one"); ; u = <-o.updates {
+		if told = append(told, fmt.Sprint(images(u), u.Partial)); len(u.Pods) == 0 {
+			break
+		}
+	}
+	if d := cmp.Diff([]string{"[a=one] true", "[a=one] false", "[a=two] false", "[] false"}, told); d != "" {
+		t.Errorf("updates (-want +got):\n%s", d)
 	}
 }

@@ -126,7 +126,7 @@ func (w *watcher) parse(buf []byte) changes {
 		case mask&unix.IN_Q_OVERFLOW != 0:
 			c.all = true
 		case mask&unix.IN_IGNORED != 0:
-		case mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF) != 0:
+		case mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_UNMOUNT) != 0:
 			c.all = true
 		case wd == w.up:
 			c.all = c.all || name == w.way
