@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/csi"
@@ -17,6 +19,7 @@ import (
 // local is what pods have on this node besides what the runtime has of them.
 type local struct {
 	cgroups *cgroups.Tree
+	limits  resources.CgroupValues // of all pods together
 	volumes *volumes.Volumes
 	csi     *csi.Node
 }
@@ -33,23 +36,29 @@ func (a *agent) wireCgroups(ctx context.Context) error {
 	}
 	var err error
 	a.local.cgroups, err = cgroups.New(cgroups.Config{
-		Root: a.cfg.Cgroups.Root, Systemd: driver == string(cri.Systemd), CPUQuota: a.cfg.Cgroups.CPUQuota,
-		Period: a.cfg.Cgroups.CPUQuotaPeriod, PodPIDs: a.cfg.Cgroups.PodPIDs, Log: slog.Default(),
+		Root: a.cfg.Cgroups.Root, Systemd: driver == string(cri.Systemd), CFS: a.cfs(),
+		PodPIDs: a.cfg.Cgroups.PodPIDs, Capacity: a.host.machine.Cgroups(), Log: slog.Default(),
 	})
 	if err != nil {
 		return err
 	}
+	var reserved []v1.ResourceList
 	if a.cfg.Cgroups.EnforceAllocatable {
-		limits, err := resources.NodeCgroup(a.host.machine.CPUs, a.host.machine.Memory, a.cfg.Cgroups.KubeReserved, a.cfg.Cgroups.SystemReserved)
-		if err != nil {
-			return err
-		}
-		if err = a.local.cgroups.EnsureNode(limits); err == nil {
-			return nil
-		}
-		slog.Warn("cannot limit all pods together to what is not reserved: they may use more", "err", err)
+		reserved = []v1.ResourceList{a.cfg.Cgroups.KubeReserved, a.cfg.Cgroups.SystemReserved}
 	}
+	if a.local.limits, err = resources.NodeCgroup(a.host.machine.Cgroups(), reserved...); err != nil {
+		return err
+	}
+	if err = a.local.cgroups.EnsureNode(a.local.limits); err == nil {
+		return nil
+	}
+	slog.Warn("cannot limit all pods together yet: it is tried again each minute", "err", err)
 	return a.local.cgroups.EnsureNode(resources.CgroupValues{})
+}
+
+// cfs is how CPU limits are enforced.
+func (a *agent) cfs() resources.CFS {
+	return resources.CFS{Quota: a.cfg.Cgroups.CPUQuota, Period: a.cfg.Cgroups.CPUQuotaPeriod}
 }
 
 func (a *agent) wireVolumes(context.Context) error {

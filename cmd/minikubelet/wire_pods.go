@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,6 +52,7 @@ type podParts struct {
 type upkeepParts struct {
 	refresher *upkeep.Refresher
 	sweeper   *upkeep.Sweeper
+	limiter   *upkeep.Limiter
 	rotator   *logs.Rotator
 	pulse     upkeep.Pulse
 }
@@ -90,11 +89,14 @@ func (a *agent) wirePods(context.Context) error {
 			}
 		},
 		CrashLimit: a.cfg.Pods.MaxRestartDelay,
-		CFS:        resources.CFS{Quota: a.cfg.Cgroups.CPUQuota, Period: a.cfg.Cgroups.CPUQuotaPeriod},
+		CFS:        a.cfs(),
 		Starts:     a.pods.starts, Stops: a.atOnce(), Boundary: a.pods.fuse.Boundary(),
 	}, a.admit, a.resize)
 	a.upkeep.refresher = upkeep.NewRefresher(a.pods.set, a.local.volumes)
 	a.upkeep.sweeper = upkeep.NewSweeper(a.pods.set, a.pods.observer.CRI, a.local.volumes, a.local.cgroups)
+	a.upkeep.limiter = upkeep.NewLimiter(upkeep.LimiterConfig{
+		Cgroups: a.local.cgroups, Limits: a.local.limits, Pods: a.pods.set.Pods, Changed: a.pods.changes.next, Event: a.reports.events.NodeEvent,
+	})
 	return nil
 }
 
@@ -120,9 +122,7 @@ func (a *agent) executor() *act.Executor {
 			return images.RepairSandboxImage(ctx, a.runtime, a.images.importer, failure)
 		},
 		Limits: cri.Node{
-			MemoryCapacity: a.host.machine.Memory, CPUQuota: a.cfg.Cgroups.CPUQuota,
-			CPUPeriod: a.cfg.Cgroups.CPUQuotaPeriod.Microseconds(), CgroupV2: a.local.cgroups.V2(),
-			PageSizes: slices.Sorted(maps.Keys(a.host.machine.HugePages)),
+			Capacity: a.host.machine.Cgroups(), CFS: a.cfs(), CgroupV2: a.local.cgroups.V2(), LimitsSwap: a.local.cgroups.LimitsSwap(),
 		},
 		Paths: act.Paths{
 			Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir, ContainerLogs: containerLogs, ResolvConf: a.cfg.DNS.ResolvConf,

@@ -3,6 +3,7 @@ package cgroups
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,7 @@ func (d *cgroupfs) release(name) error { return nil }
 
 func (d *cgroupfs) create(n name, v resources.CgroupValues) error {
 	for _, h := range d.all {
-		if !d.v2 && !h.has("cpu") && !h.has("memory") && !h.has("pids") {
+		if !d.v2 && !h.limits() {
 			continue
 		}
 		dir := filepath.Join(h.dir, n.cgroupfs())
@@ -123,13 +124,20 @@ func settingsV1(v resources.CgroupValues) (s []setting) {
 	if v.PIDs != 0 {
 		s = append(s, setting{"pids", "pids.max", strconv.FormatInt(v.PIDs, 10)})
 	}
+	return append(s, hugeSettings(v, ".limit_in_bytes")...)
+}
+
+// hugeSettings limit the pages of each size.
+func hugeSettings(v resources.CgroupValues, file string) (s []setting) {
+	for _, size := range slices.Sorted(maps.Keys(v.HugePages)) {
+		s = append(s, setting{"hugetlb", "hugetlb." + resources.PageSize(size) + file, strconv.FormatInt(v.HugePages[size], 10)})
+	}
 	return s
 }
 
 func settingsV2(v resources.CgroupValues) (s []setting) {
 	if v.CPUShares != 0 {
-		weight := cgroups.ConvertCPUSharesToCgroupV2Value(uint64(v.CPUShares))
-		s = append(s, setting{"cpu", "cpu.weight", strconv.FormatUint(weight, 10)})
+		s = append(s, setting{"cpu", "cpu.weight", strconv.FormatInt(resources.CPUWeight(v.CPUShares), 10)})
 	}
 	if v.CPUQuota != 0 {
 		s = append(s, setting{"cpu", "cpu.max", fmt.Sprintf("%d %d", v.CPUQuota, v.CPUPeriod)})
@@ -140,7 +148,7 @@ func settingsV2(v resources.CgroupValues) (s []setting) {
 	if v.PIDs != 0 {
 		s = append(s, setting{"pids", "pids.max", strconv.FormatInt(v.PIDs, 10)})
 	}
-	return s
+	return append(s, hugeSettings(v, ".max")...)
 }
 
 // removeTree removes a cgroup and the empty ones below it, the deepest first.

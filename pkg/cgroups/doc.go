@@ -8,7 +8,7 @@
 //	/kubepods/burstable                     kubepods.slice/kubepods-burstable.slice
 //	/kubepods/burstable/pod<uid>            .../kubepods-burstable.slice/kubepods-burstable-pod<uid_>.slice
 //
-// On v1 only the cpu, memory and pids hierarchies get limits and directories of ours; the runtime makes the others as it
+// On v1 only the cpu, memory, pids and hugetlb hierarchies get limits and directories of ours; the runtime makes the others as it
 // needs them, and they are removed here in every hierarchy. A limit that the kernel refuses for want of permission, and a
 // controller that the node lacks, is a warning: the pod runs without that limit, as on a node inside a container.
 package cgroups

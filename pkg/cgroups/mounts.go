@@ -18,6 +18,11 @@ type hierarchy struct {
 
 func (h hierarchy) has(controller string) bool { return slices.Contains(h.controllers, controller) }
 
+// limits reports whether a tree of v1 has a controller of which limits are set here.
+func (h hierarchy) limits() bool {
+	return slices.ContainsFunc([]string{"cpu", "memory", "pids", "hugetlb"}, h.has)
+}
+
 // hierarchies finds the mounted trees and whether the node is on cgroup v2. In hybrid mode the v2 tree has no limits of
 // ours, but runtimes make directories in it.
 func hierarchies() (all []hierarchy, v2 bool, err error) {

@@ -2,7 +2,9 @@ package cgroups
 
 import (
 	"errors"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/systemd"
@@ -30,13 +32,18 @@ func (d slicesDriver) unit(n name, v resources.CgroupValues) (cgroups.Manager, *
 	if v.PIDs != 0 {
 		r.PidsLimit = &v.PIDs
 	}
+	for _, size := range slices.Sorted(maps.Keys(v.HugePages)) {
+		r.HugetlbLimit = append(r.HugetlbLimit, &cgroups.HugepageLimit{Pagesize: resources.PageSize(size), Limit: uint64(v.HugePages[size])})
+	}
 	parent := "-.slice"
 	if dir := path.Dir(n.systemd()); dir != "/" {
 		parent = path.Base(dir)
 	}
 	c := &cgroups.Cgroup{Name: n.slice(), Parent: parent, Systemd: true, Resources: r}
 	if d.v2 {
-		r.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(r.CpuShares)
+		if v.CPUShares != 0 {
+			r.CpuWeight = uint64(resources.CPUWeight(v.CPUShares))
+		}
 		m, err := systemd.NewUnifiedManager(c, "")
 		return m, r, err
 	}

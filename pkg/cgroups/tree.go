@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
-	"time"
 
 	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
@@ -23,11 +23,11 @@ var ErrBusy = errors.New("cgroup still has processes")
 
 // Config is what of the node's configuration concerns cgroups.
 type Config struct {
-	Root     string        // cgroupRoot: kubepods lies below it; "" is the root
-	Systemd  bool          // the cgroup driver: systemd, not cgroupfs
-	CPUQuota bool          // enforce CPU limits (cpuCFSQuota)
-	Period   time.Duration // cpuCFSQuotaPeriod; zero is 100 ms
-	PodPIDs  int64         // podPidsLimit; zero or less sets no limit
+	Root     string // cgroupRoot: kubepods lies below it; "" is the root
+	Systemd  bool   // the cgroup driver: systemd, not cgroupfs
+	CFS      resources.CFS
+	PodPIDs  int64 // podPidsLimit; zero or less sets no limit
+	Capacity resources.Capacity
 	Log      *slog.Logger
 }
 
@@ -47,9 +47,8 @@ type Tree struct {
 	v2   bool
 	drv  driver
 
-	mu        sync.Mutex
-	burstable int64           // milli-CPU that the shares of the burstable class were set for; -1: never set
-	warned    map[string]bool // refusals that were told
+	mu     sync.Mutex
+	warned map[string]bool // refusals that were told
 }
 
 // New looks at how cgroups are mounted. It changes nothing.
@@ -62,12 +61,15 @@ func New(cfg Config) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{cfg: cfg, node: root.child("kubepods"), all: all, v2: v2, burstable: -1, warned: map[string]bool{}}
+	t := &Tree{cfg: cfg, node: root.child("kubepods"), all: all, v2: v2, warned: map[string]bool{}}
 	t.drv = &cgroupfs{t}
 	if cfg.Systemd {
 		if t.drv, err = newSystemd(v2); err != nil {
 			return nil, err
 		}
+	}
+	if !t.limitsHugePages() {
+		t.cfg.Capacity.HugePages = nil
 	}
 	if !v2 {
 		for _, c := range []string{"cpu", "memory", "pids"} {
@@ -82,36 +84,58 @@ func New(cfg Config) (*Tree, error) {
 // V2 reports whether the node is on cgroup v2.
 func (t *Tree) V2() bool { return t.v2 }
 
-// EnsureNode makes kubepods with the node's allocatable resources as its limits, and the classes below it. It may be
-// called again when the limits change.
+// limitsHugePages reports whether the node has the controller that does.
+func (t *Tree) limitsHugePages() bool {
+	if !t.v2 {
+		return t.RootDir("hugetlb") != ""
+	}
+	has, err := cgroups.ReadFile(mountRoot, "cgroup.controllers")
+	return err == nil && slices.Contains(strings.Fields(has), "hugetlb")
+}
+
+// EnsureNode makes kubepods with the limits of all pods together, and the classes below it. The weight of burstable pods
+// stays what it is until SetClasses. It may be called again.
 func (t *Tree) EnsureNode(limits resources.CgroupValues) error {
+	if t.cfg.Capacity.HugePages == nil {
+		limits.HugePages = nil
+	}
 	if err := t.drv.create(t.node, limits); err != nil {
 		return fmt.Errorf("cannot make the cgroup of all pods: %w", err)
 	}
-	t.mu.Lock()
-	burstable := t.burstable
-	t.mu.Unlock()
-	for class, milli := range map[v1.PodQOSClass]int64{v1.PodQOSBestEffort: 0, v1.PodQOSBurstable: burstable} {
-		if err := t.drv.create(t.node.child(qosName(class)), resources.CgroupValues{CPUShares: resources.CPUShares(milli)}); err != nil {
+	for _, class := range limitedClasses {
+		values := resources.ClassCgroup(class, nil, t.cfg.Capacity)
+		if class == v1.PodQOSBurstable {
+			values.CPUShares = 0
+		}
+		if err := t.drv.create(t.node.child(qosName(class)), values); err != nil {
 			return fmt.Errorf("cannot make the cgroup of %s pods: %w", class, err)
 		}
 	}
 	return nil
 }
 
-// SetBurstable gives the burstable class the CPU weight of what its pods request together, in milli-CPU.
-func (t *Tree) SetBurstable(milli int64) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.burstable == milli {
-		return nil
+// limitedClasses have a cgroup of their own.
+var limitedClasses = []v1.PodQOSClass{v1.PodQOSBurstable, v1.PodQOSBestEffort}
+
+// SetClasses gives the cgroups of the classes what the pods of the node come to together.
+func (t *Tree) SetClasses(pods []*v1.Pod) error {
+	var errs []error
+	for _, class := range limitedClasses {
+		if err := t.drv.set(t.node.child(qosName(class)), resources.ClassCgroup(class, pods, t.cfg.Capacity)); err != nil {
+			errs = append(errs, fmt.Errorf("cannot set the cgroup of %s pods: %w", class, err))
+		}
 	}
-	n := t.node.child(qosName(v1.PodQOSBurstable))
-	if err := t.drv.set(n, resources.CgroupValues{CPUShares: resources.CPUShares(milli)}); err != nil {
-		return fmt.Errorf("cannot set the CPU weight of burstable pods: %w", err)
+	return errors.Join(errs...)
+}
+
+// LimitsSwap reports whether the node's cgroups can keep pods from swapping. It is asked after EnsureNode.
+func (t *Tree) LimitsSwap() bool {
+	file := "memory.memsw.limit_in_bytes"
+	if t.v2 {
+		file = "memory.swap.max"
 	}
-	t.burstable = milli
-	return nil
+	_, err := os.Stat(filepath.Join(t.RootDir("memory"), t.drv.path(t.node), file))
+	return err == nil
 }
 
 // CreatePod makes a pod's cgroup and sets its limits. On a cgroup that exists it sets the limits again.
@@ -120,7 +144,7 @@ func (t *Tree) CreatePod(p *v1.Pod) error {
 	if err != nil {
 		return err
 	}
-	values := resources.PodCgroup(p, t.cfg.CPUQuota, t.cfg.Period)
+	values := resources.PodCgroup(p, t.cfg.CFS, t.cfg.Capacity)
 	values.PIDs = max(t.cfg.PodPIDs, 0)
 	if err := t.drv.create(n, values); err != nil {
 		return fmt.Errorf("cannot make the pod's cgroup: %w", err)
@@ -272,7 +296,7 @@ func (t *Tree) pod(class v1.PodQOSClass, uid types.UID) (name, error) {
 // exists reports whether a cgroup is where it limits something.
 func (t *Tree) exists(n name) bool {
 	return slices.ContainsFunc(t.all, func(h hierarchy) bool {
-		return (t.v2 || h.has("cpu") || h.has("memory") || h.has("pids")) && t.existsIn(h, n)
+		return (t.v2 || h.limits()) && t.existsIn(h, n)
 	})
 }
 

@@ -31,7 +31,7 @@ func realTree(t testing.TB) *Tree {
 	}
 	base := own["memory"] + own[""] // v1, or v2
 	root := filepath.Join(base, fmt.Sprintf("minikubelet-test-%d", os.Getpid()))
-	tree, err := New(Config{Root: root, CPUQuota: true, PodPIDs: 100, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	tree, err := New(Config{Root: root, CFS: resources.CFS{Quota: true}, PodPIDs: 100, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestTree_CreateAndRemove(t *testing.T) {
 			t.Errorf("memory directory %q", dir)
 		}
 	}
-	if err := tree.SetBurstable(250); err != nil {
+	if err := tree.SetClasses(pods); err != nil {
 		t.Error(err)
 	}
 	if err := tree.EnsureNode(resources.CgroupValues{}); err != nil {
@@ -241,9 +241,11 @@ func TestHelperWait(*testing.T) {
 }
 
 func TestSettings_V2(t *testing.T) {
-	got := settingsV2(resources.CgroupValues{CPUShares: 1024, CPUQuota: 50000, CPUPeriod: 100000, Memory: 1 << 20, PIDs: 10})
+	got := settingsV2(resources.CgroupValues{CPUShares: 1024, CPUQuota: 50000, CPUPeriod: 100000, Memory: 1 << 20, PIDs: 10,
+		HugePages: map[string]int64{"2Mi": 4 << 20, "1Gi": 0}})
 	want := []setting{
-		{"cpu", "cpu.weight", "100"}, {"cpu", "cpu.max", "50000 100000"}, {"memory", "memory.max", "1048576"}, {"pids", "pids.max", "10"},
+		{"cpu", "cpu.weight", "39"}, {"cpu", "cpu.max", "50000 100000"}, {"memory", "memory.max", "1048576"}, {"pids", "pids.max", "10"},
+		{"hugetlb", "hugetlb.1GB.max", "0"}, {"hugetlb", "hugetlb.2MB.max", "4194304"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(setting{})); diff != "" {
 		t.Error(diff)

@@ -1,11 +1,10 @@
 package cri
 
 import (
-	"strings"
-	"time"
+	"maps"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -23,17 +22,11 @@ const nodeCriticalPriority = pod.CriticalPriority + 1000
 
 // Node is what of the node decides the cgroup values of containers.
 type Node struct {
-	MemoryCapacity int64    // bytes
-	CPUQuota       bool     // enforce CPU limits (cpuCFSQuota)
-	CPUPeriod      int64    // microseconds; 0 stands for 100000
-	CgroupV2       bool     // swap and OOM groups are set
-	SingleOOMKill  bool     // singleProcessOOMKill: cgroup v2 kills one process and not the container's all
-	PageSizes      []string // of huge pages that the node has, as resource names have them: 2Mi, 1Gi
-}
-
-// CFS says how CPU limits are enforced.
-func (n Node) CFS() resources.CFS {
-	return resources.CFS{Quota: n.CPUQuota, Period: time.Duration(n.CPUPeriod) * time.Microsecond}
+	Capacity      resources.Capacity
+	CFS           resources.CFS
+	CgroupV2      bool // OOM groups are set
+	LimitsSwap    bool // the node's cgroups can
+	SingleOOMKill bool // singleProcessOOMKill: cgroup v2 kills one process and not the container's all
 }
 
 // Resources are cgroup values in CRI's units; zero is unset.
@@ -52,19 +45,33 @@ func (r *Resources) cri() *runtimeapi.LinuxContainerResources {
 
 // LinuxResources makes the cgroup values of a container.
 func LinuxResources(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, n Node) *runtimeapi.LinuxContainerResources {
-	v := resources.ContainerCgroup(c.Resources, n.CFS())
+	v := resources.ContainerCgroup(p, c.Resources, n.CFS, n.Capacity)
 	out := &runtimeapi.LinuxContainerResources{
 		CpuShares: v.CPUShares, CpuQuota: v.CPUQuota, CpuPeriod: v.CPUPeriod, MemoryLimitInBytes: v.Memory,
-		OomScoreAdj:    OOMScoreAdj(p, c, qos, n.MemoryCapacity),
-		HugepageLimits: hugepages(c.Resources.Limits, n.PageSizes),
+		OomScoreAdj: OOMScoreAdj(p, c, qos, n.Capacity.Memory),
+	}
+	for _, size := range slices.Sorted(maps.Keys(v.HugePages)) {
+		out.HugepageLimits = append(out.HugepageLimits, &runtimeapi.HugepageLimit{PageSize: resources.PageSize(size), Limit: uint64(v.HugePages[size])})
+	}
+	if n.LimitsSwap && !n.CgroupV2 {
+		out.MemorySwapLimitInBytes = out.MemoryLimitInBytes // memory and swap together: no swap
 	}
 	if n.CgroupV2 {
-		out.MemorySwapLimitInBytes = out.MemoryLimitInBytes // memory and swap together: no swap
-		if !n.SingleOOMKill {
-			out.Unified = map[string]string{"memory.oom.group": "1"}
-		}
+		out.Unified = unified(n)
 	}
 	return out
+}
+
+// unified are the values that cgroup v2 alone has. A container may not swap, whether its memory is limited or not (KEP-2400).
+func unified(n Node) map[string]string {
+	values := map[string]string{}
+	if n.LimitsSwap {
+		values["memory.swap.max"] = "0"
+	}
+	if !n.SingleOOMKill {
+		values["memory.oom.group"] = "1"
+	}
+	return values
 }
 
 // OOMScoreAdj ranks a container's processes for the kernel's OOM killer: guaranteed and node-critical pods last, best
@@ -118,28 +125,4 @@ func sharedMemory(p *v1.Pod) int64 {
 		}
 	}
 	return max(left, 0) / n
-}
-
-// hugepages limits every page size of the node; a size that is not asked for is limited to nothing.
-func hugepages(limits v1.ResourceList, sizes []string) []*runtimeapi.HugepageLimit {
-	var out []*runtimeapi.HugepageLimit
-	for _, size := range sizes {
-		limit := limits[v1.ResourceName(v1.ResourceHugePagesPrefix+size)]
-		out = append(out, &runtimeapi.HugepageLimit{PageSize: pageSize(size), Limit: uint64(max(limit.Value(), 0))})
-	}
-	return out
-}
-
-// pageSize turns the size of a resource name (2Mi) into the one of the cgroup's files (2MB).
-func pageSize(s string) string {
-	q, err := resource.ParseQuantity(s)
-	if err != nil {
-		return strings.TrimSuffix(s, "i") + "B"
-	}
-	units := []string{"B", "KB", "MB", "GB"}
-	n, u := q.Value(), 0
-	for n >= 1024 && n%1024 == 0 && u < len(units)-1 {
-		n, u = n/1024, u+1
-	}
-	return resource.NewQuantity(n, resource.DecimalSI).String() + units[u]
 }

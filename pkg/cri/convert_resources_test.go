@@ -2,10 +2,13 @@ package cri
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
 func TestOOMScoreAdj_RanksContainers(t *testing.T) {
@@ -54,11 +57,11 @@ func TestLinuxResources_LimitsCPUAndMemory(t *testing.T) {
 		node                  Node
 		shares, quota, period int64
 	}{
-		"nothing asked":             {node: Node{CPUQuota: true}, shares: 2, period: 100000},
-		"limit stands for request":  {res: v1.ResourceRequirements{Limits: list("2")}, node: Node{CPUQuota: true}, shares: 2048, quota: 200000, period: 100000},
-		"tiny limit has a floor":    {res: v1.ResourceRequirements{Limits: list("1m")}, node: Node{CPUQuota: true}, shares: 2, quota: 1000, period: 100000},
+		"nothing asked":             {node: Node{CFS: resources.CFS{Quota: true}}, shares: 2, period: 100000},
+		"limit stands for request":  {res: v1.ResourceRequirements{Limits: list("2")}, node: Node{CFS: resources.CFS{Quota: true}}, shares: 2048, quota: 200000, period: 100000},
+		"tiny limit has a floor":    {res: v1.ResourceRequirements{Limits: list("1m")}, node: Node{CFS: resources.CFS{Quota: true}}, shares: 2, quota: 1000, period: 100000},
 		"quota switched off":        {res: v1.ResourceRequirements{Limits: list("2")}, shares: 2048},
-		"period of the node":        {res: v1.ResourceRequirements{Limits: list("2")}, node: Node{CPUQuota: true, CPUPeriod: 5000}, shares: 2048, quota: 10000, period: 5000},
+		"period of the node":        {res: v1.ResourceRequirements{Limits: list("2")}, node: Node{CFS: resources.CFS{Quota: true, Period: 5 * time.Millisecond}}, shares: 2048, quota: 10000, period: 5000},
 		"shares have a ceiling":     {res: v1.ResourceRequirements{Requests: list("1000")}, shares: 262144},
 		"zero request is the least": {res: v1.ResourceRequirements{Requests: list("0"), Limits: list("1")}, shares: 2},
 	}
@@ -69,5 +72,31 @@ func TestLinuxResources_LimitsCPUAndMemory(t *testing.T) {
 				t.Errorf("shares, quota, period (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestLinuxResources_KeepsContainersFromSwapping(t *testing.T) {
+	limited := v1.ResourceRequirements{Limits: v1.ResourceList{v1.ResourceMemory: resource.MustParse("64Mi")}}
+	for name, tt := range map[string]struct {
+		node    Node
+		res     v1.ResourceRequirements
+		swap    int64
+		unified map[string]string
+	}{
+		"v1":                    {node: Node{LimitsSwap: true}, res: limited, swap: 64 << 20},
+		"v1, no limit":          {node: Node{LimitsSwap: true}},
+		"v1 that cannot":        {res: limited},
+		"v2":                    {node: Node{LimitsSwap: true, CgroupV2: true}, res: limited, unified: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}},
+		"v2, no limit":          {node: Node{LimitsSwap: true, CgroupV2: true}, unified: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}},
+		"v2 that cannot":        {node: Node{CgroupV2: true}, res: limited, unified: map[string]string{"memory.oom.group": "1"}},
+		"v2, one process alone": {node: Node{LimitsSwap: true, CgroupV2: true, SingleOOMKill: true}, unified: map[string]string{"memory.swap.max": "0"}},
+	} {
+		r := LinuxResources(&v1.Pod{}, &v1.Container{Resources: tt.res}, v1.PodQOSBurstable, tt.node)
+		if r.MemorySwapLimitInBytes != tt.swap {
+			t.Errorf("%s: memory and swap limited to %d, want %d", name, r.MemorySwapLimitInBytes, tt.swap)
+		}
+		if d := cmp.Diff(tt.unified, r.Unified); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
 	}
 }

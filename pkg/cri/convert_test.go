@@ -12,6 +12,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
 func testPod(change func(*v1.Pod)) *v1.Pod {
@@ -183,7 +184,10 @@ func TestContainer_DescribesContainer(t *testing.T) {
 			{Image: "sha256:2", ContainerPath: "/i", ImageSubPath: "d", ReadOnly: true},
 		},
 		Devices: []Device{{"/dev/h", "/dev/c", "rw"}}, CDIDevices: []string{"v/d=1"},
-		Node: Node{MemoryCapacity: 4 << 30, CPUQuota: true, CgroupV2: true, PageSizes: []string{"2Mi", "1Gi"}},
+		Node: Node{
+			Capacity: resources.Capacity{Memory: 4 << 30, HugePages: map[string]int64{"2Mi": 0, "1Gi": 0}},
+			CFS:      resources.CFS{Quota: true}, CgroupV2: true, LimitsSwap: true,
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,9 +216,9 @@ func TestContainer_DescribesContainer(t *testing.T) {
 		LogPath: "main/3.log", Stdin: true, Tty: true, StopSignal: runtimeapi.Signal_SIGRTMINPLUS3,
 		Linux: &runtimeapi.LinuxContainerConfig{
 			Resources: &runtimeapi.LinuxContainerResources{
-				CpuPeriod: 100000, CpuQuota: 50000, CpuShares: 256, MemoryLimitInBytes: 2 << 30, MemorySwapLimitInBytes: 2 << 30, OomScoreAdj: 750,
-				HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 << 20}, {PageSize: "1GB"}},
-				Unified:        map[string]string{"memory.oom.group": "1"},
+				CpuPeriod: 100000, CpuQuota: 50000, CpuShares: 256, MemoryLimitInBytes: 2 << 30, OomScoreAdj: 750,
+				HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "1GB"}, {PageSize: "2MB", Limit: 4 << 20}},
+				Unified:        map[string]string{"memory.oom.group": "1", "memory.swap.max": "0"},
 			},
 			SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
 				Capabilities:     &runtimeapi.Capability{AddCapabilities: []string{"NET_ADMIN"}, DropCapabilities: []string{"ALL"}},

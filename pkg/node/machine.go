@@ -14,12 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
 // Machine is what this computer is. It does not change while the agent runs.
 type Machine struct {
 	CPUs             int64
 	Memory, Swap     int64            // bytes
+	PIDs             int64            // processes and threads at once; 0: not known
 	RootFS           int64            // bytes, of the file system that holds the root directory
 	HugePages        map[string]int64 // bytes, by page size as in resource names: "2Mi"
 	MachineID        string
@@ -47,6 +50,7 @@ func ReadMachine(sysRoot, rootDir string) (Machine, error) {
 	m.AppArmor = text(at("sys/module/apparmor/parameters/enabled")) == "Y"
 	m.OSImage = prettyName(at("etc/os-release"), at("usr/lib/os-release"))
 	m.HugePages = hugePages(at("sys/kernel/mm/hugepages"))
+	m.PIDs = mostPIDs(at("proc/sys/kernel/pid_max"), at("proc/sys/kernel/threads-max"))
 
 	var errs []error
 	if m.Memory, m.Swap = memInfo(at("proc/meminfo")); m.Memory == 0 {
@@ -74,12 +78,28 @@ func (m Machine) Capacity(maxPods int64) v1.ResourceList {
 	return l
 }
 
+// Cgroups is what of the machine cgroups may use.
+func (m Machine) Cgroups() resources.Capacity {
+	return resources.Capacity{CPUs: m.CPUs, Memory: m.Memory, PIDs: m.PIDs, HugePages: m.HugePages}
+}
+
 func text(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// mostPIDs is the lowest of the limits that can be read.
+func mostPIDs(files ...string) int64 {
+	var most int64
+	for _, f := range files {
+		if n, err := strconv.ParseInt(text(f), 10, 64); err == nil && n > 0 && (most == 0 || n < most) {
+			most = n
+		}
+	}
+	return most
 }
 
 // cpus counts a list like "0-3,8"; without one, what the Go runtime may use counts.

@@ -78,7 +78,7 @@ func TestPodCgroup(t *testing.T) {
 		"overhead":           {overhead, true, 0, CgroupValues{CPUShares: 768, CPUQuota: 125000, CPUPeriod: 100000, Memory: 128 << 20}},
 		"pod level":          {podLevel, true, 0, CgroupValues{CPUShares: 2, Memory: 64 << 20}},
 	} {
-		if diff := cmp.Diff(tc.want, PodCgroup(tc.pod, tc.quota, tc.period)); diff != "" {
+		if diff := cmp.Diff(tc.want, PodCgroup(tc.pod, CFS{Quota: tc.quota, Period: tc.period}, Capacity{})); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

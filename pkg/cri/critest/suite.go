@@ -18,6 +18,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
 // Suite is a runtime to be held to the contract.
@@ -277,7 +278,7 @@ func (p *sandboxed) create(t *testing.T, i int, attempt uint32) string {
 	cfg, err := cri.Container(cri.ContainerInput{
 		Pod: p.spec, Container: c, QOS: v1.PodQOSBestEffort, Attempt: attempt, Image: pod.Image{Ref: c.Image, ID: image.ID}, Command: c.Command,
 		Mounts: []cri.Mount{{HostPath: p.messages, ContainerPath: c.TerminationMessagePath}},
-		Node:   cri.Node{MemoryCapacity: 1 << 30, CPUQuota: true},
+		Node:   cri.Node{Capacity: resources.Capacity{Memory: 1 << 30}, CFS: resources.CFS{Quota: true}},
 	})
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(p.config.LogDirectory, c.Name), 0o755)

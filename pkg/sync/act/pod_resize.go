@@ -46,7 +46,7 @@ func (e *Executor) resizeContainers(ctx context.Context, in plan.Input) (errs []
 		if o == nil || o.State != pod.ContainerRunning {
 			continue
 		}
-		if differs, restart := plan.Resized(role, c, o.Resources, e.cfg.Limits.CFS()); !differs || restart {
+		if differs, restart := plan.Resized(in.Desired.Pod, role, c, o.Resources, e.cfg.Limits.CFS); !differs || restart {
 			continue
 		}
 		r := cri.LinuxResources(in.Desired.Pod, c, resources.QOSClass(in.Desired.Pod), e.cfg.Limits)

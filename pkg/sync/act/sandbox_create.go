@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -121,7 +120,7 @@ func (e *Executor) sandboxConfig(p *v1.Pod, attempt uint32) (*runtimeapi.PodSand
 func (e *Executor) sandboxResources(p *v1.Pod) *cri.Resources {
 	bare := *p
 	bare.Spec.Overhead = nil
-	v := resources.PodCgroup(&bare, e.cfg.Limits.CPUQuota, time.Duration(e.cfg.Limits.CPUPeriod)*time.Microsecond)
+	v := resources.PodCgroup(&bare, e.cfg.Limits.CFS, resources.Capacity{})
 	return &cri.Resources{CPUShares: v.CPUShares, CPUQuota: v.CPUQuota, CPUPeriod: v.CPUPeriod, MemoryLimit: v.Memory}
 }
 

@@ -476,14 +476,14 @@ func (w *world) resize(name string) {
 
 // given is what a runtime reports of a container that was made from a specification.
 func given(c *v1.Container) *pod.Resources {
-	return &pod.Resources{CPUShares: resources.ContainerCgroup(c.Resources, resources.CFS{}).CPUShares}
+	return &pod.Resources{CPUShares: resources.ContainerCgroup(&v1.Pod{}, c.Resources, resources.CFS{}, resources.Capacity{}).CPUShares}
 }
 
 // resizePod is the effect of a PodResize, on the first so many containers.
 func (w *world) resizePod(n int) {
 	for _, c := range w.cons[:min(n, len(w.cons))] {
 		spec, role := pod.SpecOf(w.pod, c.Name)
-		if differs, restart := plan.Resized(role, spec, c.Resources, resources.CFS{}); c.State == pod.ContainerRunning && differs && !restart {
+		if differs, restart := plan.Resized(w.pod, role, spec, c.Resources, resources.CFS{}); c.State == pod.ContainerRunning && differs && !restart {
 			c.Resources = given(spec)
 		}
 	}

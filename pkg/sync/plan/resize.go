@@ -11,11 +11,11 @@ import (
 // (KEP-1287), and tells whether the container wants to be started again for that, by its resizePolicy. A limit that the
 // specification has not may be there: none is ever taken from a container that runs. A runtime that reports nothing cannot
 // be held to anything.
-func Resized(role pod.Role, c *v1.Container, has *pod.Resources, cfs resources.CFS) (differs, restart bool) {
+func Resized(p *v1.Pod, role pod.Role, c *v1.Container, has *pod.Resources, cfs resources.CFS) (differs, restart bool) {
 	if role == pod.Ephemeral || has == nil {
 		return false, false
 	}
-	want := resources.ContainerCgroup(c.Resources, cfs)
+	want := resources.ContainerCgroup(p, c.Resources, cfs, resources.Capacity{})
 	cpu := want.CPUShares != has.CPUShares || want.CPUQuota > 0 && want.CPUQuota != has.CPUQuota
 	memory := want.Memory > 0 && want.Memory != has.MemoryLimit
 	for _, policy := range c.ResizePolicy {
@@ -30,7 +30,7 @@ func (p *pass) resized(v *view) (differs, restart bool) {
 	if p.spec.Generation < 2 || v.state != running || !v.here {
 		return false, false
 	}
-	return Resized(v.role, v.spec, v.c.Resources, p.in.CFS)
+	return Resized(p.spec, v.role, v.spec, v.c.Resources, p.in.CFS)
 }
 
 // resize gives what runs the resources of the specification: the pod's own cgroup, and containers in place. One that is to
