@@ -12,8 +12,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/opencontainers/cgroups"
-
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
 
@@ -256,10 +254,12 @@ func (m *vmNode) hasLimits(p *v1.Pod) {
 	uid := strings.ReplaceAll(string(p.UID), "-", "_")
 	slice := "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + uid + ".slice"
 	scope := slice + "/cri-containerd-" + strings.TrimPrefix(container(p, "c").ContainerID, "containerd://") + ".scope"
-	weight := fmt.Sprint(cgroups.ConvertCPUSharesToCgroupV2Value(256)) // of a request of 250m
+	const weight = "10" // 256 shares, of a request of 250m
 	for path, want := range map[string]string{
 		slice + "/cpu.max": "50000 100000", slice + "/memory.max": "67108864", slice + "/pids.max": "200", slice + "/cpu.weight": weight,
-		scope + "/cpu.max": "50000 100000", scope + "/memory.max": "67108864", scope + "/memory.oom.group": "1",
+		scope + "/cpu.max": "50000 100000", scope + "/memory.max": "67108864", scope + "/memory.oom.group": "1", scope + "/memory.swap.max": "0",
+		filepath.Dir(slice) + "/cpu.weight": weight, "/sys/fs/cgroup/kubepods.slice/kubepods-besteffort.slice/cpu.weight": "1",
+		"/sys/fs/cgroup/kubepods.slice/pids.max": strings.TrimSpace(m.Must("sh", "-c", "cat /proc/sys/kernel/pid_max /proc/sys/kernel/threads-max | sort -n | head -1")),
 	} {
 		if got := strings.TrimSpace(m.Must("cat", path)); got != want {
 			m.t.Errorf("%s holds %q, want %q", path, got, want)

@@ -46,7 +46,8 @@ type chunk struct {
 	line int // of its first line, from 1
 }
 
-// split cuts at lines that begin with the document marker "---". It does not need the text around it to be well formed.
+// split cuts before lines that begin with the marker "---" and after those that begin with "...", which both end a document
+// (YAML 1.2, 9.1.2). It does not need the text around them to be well formed.
 func split(data []byte) []chunk {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	var out []chunk
@@ -56,13 +57,22 @@ func split(data []byte) []chunk {
 		if i := bytes.IndexByte(data[pos:], '\n'); i >= 0 {
 			end = pos + i + 1
 		}
-		if l := data[pos:end]; bytes.HasPrefix(l, []byte("---")) && (len(l) == 3 || strings.ContainsRune(" \t\r\n", rune(l[3]))) {
+		switch {
+		case isMarker(data[pos:end], "---"):
 			out = append(out, chunk{data[start:pos], startLine})
 			start, startLine = pos, line
+		case isMarker(data[pos:end], "..."):
+			out = append(out, chunk{data[start:end], startLine})
+			start, startLine = end, line+1
 		}
 		pos = end
 	}
 	return append(out, chunk{data[start:], startLine})
+}
+
+func isMarker(line []byte, marker string) bool {
+	rest, ok := bytes.CutPrefix(line, []byte(marker))
+	return ok && (len(rest) == 0 || strings.ContainsRune(" \t\r\n", rune(rest[0])))
 }
 
 // blank reports whether a chunk has nothing but comments, directives and markers.
@@ -77,11 +87,21 @@ func blank(data []byte) bool {
 }
 
 func parseYAML(data []byte, first int) (*Document, *Problem) {
-	var root yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&root); err != nil {
-		if errors.Is(err, io.EOF) {
-			return &Document{first: first}, nil
+	var root, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	err := dec.Decode(&root)
+	if errors.Is(err, io.EOF) {
+		return &Document{first: first}, nil
+	}
+	if err == nil {
+		if err = dec.Decode(&more); err == nil { // nothing is ever dropped in silence
+			return nil, &Problem{Line: first + max(more.Line, 1) - 1, Text: "not valid YAML: a second document begins here: write --- before it"}
 		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	if err != nil {
 		p := Problem{Line: first}
 		why := strings.TrimPrefix(err.Error(), "yaml: ")
 		if rest, ok := strings.CutPrefix(why, "line "); ok {

@@ -1,6 +1,7 @@
 package yamldoc
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -103,6 +104,35 @@ func TestParse_GoesOnAfterABrokenDocument(t *testing.T) {
 	}
 	if at := docs[1].At("kind", "x"); at.Line != 7 || docs[1].Index != 3 {
 		t.Errorf("document %d, %v", docs[1].Index, at)
+	}
+}
+
+func TestParse_TakesEveryDocumentOfAFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: 1\n...\nb: 2\n":                      "1:a 3:b",
+		"a: 1\n... # end\n---\nb: 2\n...\n":      "1:a 4:b",
+		"%YAML 1.2\n---\na: 1\n...\n# nothing\n": "3:a",
+		"a: |\n  ...\n  ---\nb: 2\n":             "1:a",
+		"a: 1\n....\n":                           "!2",
+		"--- {a: 1}\n--- {b: 2}\n...\n{c: 3}\n":  "1:a 2:b 4:c",
+		"{\"a\": 1}\n{\"b\": 2}\n":               "!2",
+		"a: 1\r\n...\r\nb: 2\r\n---\r\nc: 3\r\n": "1:a 3:b 5:c",
+	} {
+		var got []string
+		docs, broken := Parse([]byte(text))
+		for _, d := range docs {
+			for _, key := range []string{"a", "b", "c"} {
+				if strings.Contains(string(d.JSON()), `{"`+key) {
+					got = append(got, fmt.Sprintf("%d:%s", d.At(key, "").Line, key))
+				}
+			}
+		}
+		for _, p := range broken {
+			got = append(got, fmt.Sprintf("!%d", p.Line))
+		}
+		if d := cmp.Diff(want, strings.Join(got, " ")); d != "" {
+			t.Errorf("%q: %s", text, d)
+		}
 	}
 }
 
