@@ -42,6 +42,8 @@ func (a *agent) wireNode(context.Context) error {
 			a.pods.changes.notify()
 			a.node.taints.Keep(a.node.agent.Known(), a.node.agent.Node)
 		},
+		Event: func(n node.News) { a.reports.events.NodeEvent(n.Type, n.Reason, n.Message) },
+
 		UpdateEvery: a.cfg.Node.Intervals.Status, ReportEvery: a.cfg.Node.Intervals.Report, Lease: a.cfg.Node.Intervals.Lease,
 	}
 	if a.cfg.Node.ExternalCloud && len(a.cfg.Node.IPs) == 0 {

@@ -16,8 +16,17 @@ type Version struct {
 	API     string // v1
 }
 
-// String is the form of Node.status.nodeInfo.containerRuntimeVersion: containerd://2.4.2.
-func (v Version) String() string { return v.Name + "://" + v.Version }
+// String is the form of Node.status.nodeInfo.containerRuntimeVersion: containerd://2.4.2. As in a kubelet's, what is no part
+// of the number is left out.
+func (v Version) String() string {
+	number := v.Version
+	if parsed, err := utilversion.ParseSemantic(number); err == nil {
+		number = parsed.String()
+	} else if parsed, err := utilversion.ParseGeneric(number); err == nil {
+		number = parsed.String()
+	}
+	return v.Name + "://" + number
+}
 
 // MountsImages reports whether the runtime can mount images. CRI does not tell; containerd has them since 2.1.
 func (v Version) MountsImages() bool { return v.atLeast(2, 1) }

@@ -22,3 +22,13 @@ func TestVersion_TellsResourcesSinceContainerd17(t *testing.T) {
 		}
 	}
 }
+
+func TestVersion_IsReportedAsANumber(t *testing.T) {
+	for version, want := range map[string]string{
+		"v2.4.2": "containerd://2.4.2", "1.6.20~ds1": "containerd://1.6.20", "v2.1.0-rc.0": "containerd://2.1.0-rc.0", "by hand": "containerd://by hand",
+	} {
+		if got := (Version{Name: "containerd", Version: version}).String(); got != want {
+			t.Errorf("%s: %s, want %s", version, got, want)
+		}
+	}
+}

@@ -39,6 +39,7 @@ type Config struct {
 	Observe      func(context.Context) Observation
 	Drivers      func() []storagev1.CSINodeDriver // nil: the node has no CSI drivers
 	Changed      func()                           // called after every change of Node() and Told(); must not block; may be nil
+	Event        func(News)                       // takes what the status says newly; may be nil
 	UpdateEvery  time.Duration                    // nodeStatusUpdateFrequency; 0: 10 s
 	ReportEvery  time.Duration                    // nodeStatusReportFrequency; 0: 5 min
 	Lease        time.Duration                    // nodeLeaseDurationSeconds; 0: 40 s; renewed four times in that
@@ -205,9 +206,11 @@ func (a *Agent) pass(ctx context.Context) error {
 	}
 	switch {
 	case a.cfg.API == nil:
+		before := n.Status
 		n = n.DeepCopy()
 		n.Status = status
 		a.know(n)
+		a.tellNews(before, status)
 		return nil
 	case !listed:
 		a.suppose(n, status)
@@ -243,6 +246,7 @@ func (a *Agent) register(ctx context.Context, status v1.NodeStatus) (*v1.Node, e
 	case err == nil:
 		a.cfg.Log.Info("registered the node", "node", name)
 		a.adopted, a.written = n.UID, time.Now()
+		a.tellNews(v1.NodeStatus{}, status)
 	case apierrors.IsAlreadyExists(err):
 		if err := a.cfg.API.Get(ctx, kube.Key{Resource: kube.Nodes, Name: name}, n); err != nil {
 			return nil, err
@@ -287,7 +291,18 @@ func (a *Agent) report(ctx context.Context, status v1.NodeStatus, now time.Time)
 		return err
 	}
 	a.written = now
+	a.tellNews(n.Status, status)
 	return nil
+}
+
+// tellNews is called once a status is written, so that nothing is told twice.
+func (a *Agent) tellNews(old, now v1.NodeStatus) {
+	if a.cfg.Event == nil {
+		return
+	}
+	for _, e := range news(a.cfg.Registration.Name, old, now) {
+		a.cfg.Event(e)
+	}
 }
 
 func (a *Agent) patch(ctx context.Context, sub string, patch []byte) error {

@@ -167,6 +167,9 @@ func CPUShares(milli int64) int64 {
 	return max(milli*1024/1000, 2)
 }
 
+// MilliCPU is the CPU request in milli-CPU that a weight of cgroup v1 stands for, rounded up.
+func MilliCPU(shares int64) int64 { return (shares*1000 + 1023) / 1024 }
+
 // CPUWeight is the cgroup v2 weight that a kubelet gives its own cgroups for a weight of v1: 1 to 10000, spread evenly
 // (KEP-2254). Runtimes spread those of containers in another way.
 func CPUWeight(shares int64) int64 {

@@ -50,6 +50,7 @@ func Build(in plan.Input, d plan.Decision, host HostInfo) v1.PodStatus {
 	}
 	b.containers()
 	b.phase()
+	b.resources()
 	b.addresses()
 	b.conditions()
 	return b.s

@@ -123,6 +123,8 @@ func TestBuild_ReportsARunningPod(t *testing.T) {
 			VolumeMounts: []v1.VolumeMountStatus{{Name: "v", MountPath: "/v", ReadOnly: true, RecursiveReadOnly: new(v1.RecursiveReadOnlyDisabled)}},
 			User:         &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: 1, GID: 2, SupplementalGroups: []int64{3}}},
 		}},
+		AllocatedResources: v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m")},
+		Resources:          p.Spec.Containers[0].Resources.DeepCopy(),
 	}
 	if diff := cmp.Diff(want, build(input(p, c))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

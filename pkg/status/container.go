@@ -267,7 +267,7 @@ func allocate(s *v1.ContainerStatus, c *v1.Container, o *pod.Container) {
 		return
 	}
 	if q, asked := s.Resources.Requests[v1.ResourceCPU]; asked && r.CPUShares > 0 && resources.CPUShares(q.MilliValue()) != r.CPUShares {
-		s.Resources.Requests[v1.ResourceCPU] = *resource.NewMilliQuantity((r.CPUShares*1000+1023)/1024, resource.DecimalSI)
+		s.Resources.Requests[v1.ResourceCPU] = *resource.NewMilliQuantity(resources.MilliCPU(r.CPUShares), resource.DecimalSI)
 	}
 	if _, limited := s.Resources.Limits[v1.ResourceCPU]; limited && r.CPUQuota > 0 && r.CPUPeriod > 0 {
 		milli := (r.CPUQuota*1000 + r.CPUPeriod - 1) / r.CPUPeriod

@@ -47,7 +47,7 @@ func (j *joined) nodeTellsWhatItIs() {
 		t.Errorf("port %d, want %d", got, j.agent.Port)
 	}
 	i := n.Status.NodeInfo
-	if !strings.HasPrefix(i.KubeletVersion, "v1.36.") || i.ContainerRuntimeVersion != "containerd://v2.4.2" && i.ContainerRuntimeVersion != "containerd://2.4.2" ||
+	if !strings.HasPrefix(i.KubeletVersion, "v1.36.") || i.ContainerRuntimeVersion != "containerd://2.4.2" ||
 		i.OperatingSystem != "linux" || i.BootID == "" || i.KernelVersion == "" || i.OSImage == "" {
 		t.Errorf("node info %+v", i)
 	}

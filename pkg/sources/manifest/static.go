@@ -60,7 +60,6 @@ func identify(p *v1.Pod, from Origin, hash string) {
 	p.UID = cmp.Or(p.UID, types.UID(hash))
 	p.Spec.NodeName = from.Node
 	p.Status = v1.PodStatus{Phase: v1.PodPending}
-	p.Generation = max(p.Generation, 1)
 	if p.Annotations == nil {
 		p.Annotations = map[string]string{}
 	}

@@ -42,10 +42,7 @@ func (w *Writer) sendStatic(ctx context.Context, e *entry) error {
 		e.base, e.baseVersion = m.Status, m.ResourceVersion
 	}
 	e.gone = false
-	built := e.status
-	e.status = observed(e.status, m.Generation)
 	err := w.patch(ctx, e, m)
-	e.status = built
 	if e.gone { // deleted meanwhile: the watch tells it, and it is made again
 		e.gone, e.baseVersion = false, ""
 	}
@@ -129,14 +126,4 @@ func Mirror(p *v1.Pod, node *v1.Node) *v1.Pod {
 		m.Annotations[AnnotationHidden] = strings.Join(hidden, ", ")
 	}
 	return m
-}
-
-// observed is a status that speaks of another generation: a mirror has its own.
-func observed(s v1.PodStatus, generation int64) v1.PodStatus {
-	s.ObservedGeneration = generation
-	s.Conditions = slices.Clone(s.Conditions)
-	for i := range s.Conditions {
-		s.Conditions[i].ObservedGeneration = generation
-	}
-	return s
 }
