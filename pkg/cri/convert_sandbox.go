@@ -8,6 +8,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // DNS is a sandbox's resolver configuration. The zero value leaves the runtime's default: the host's.
@@ -35,7 +37,7 @@ type SandboxInput struct {
 
 // PodLogDir is the directory of a pod's logs: root/namespace_name_uid. Names are validated before they get here.
 func PodLogDir(root string, p *v1.Pod) string {
-	return filepath.Join(root, p.Namespace+"_"+p.Name+"_"+string(p.UID))
+	return filepath.Join(root, pod.LogDirName(p))
 }
 
 // ContainerLogPath is a container's log below its pod's log directory: name/attempt.log.

@@ -34,13 +34,14 @@ const (
 	reasonOSSelector        = "PodOSSelectorNodeLabelDoesNotMatch"
 	reasonAppArmor          = "AppArmor"
 	reasonSupplementalGroup = "SupplementalGroupsPolicyNotSupported"
+	reasonUnexpected        = "UnexpectedAdmissionError"
 )
 
 // Admit decides whether a pod may run beside those that were admitted before. It returns nil, or the verdict that
 // refuses it, without a time.
 func Admit(n NodeFacts, running []*v1.Pod, p *v1.Pod) *pod.Verdict {
 	for _, rule := range []func(NodeFacts, []*v1.Pod, *v1.Pod) *pod.Verdict{
-		pressure, sysctls, system, fits, affinity, ports, taints, appArmor,
+		names, pressure, sysctls, system, fits, affinity, ports, taints, appArmor,
 	} {
 		if v := rule(n, running, p); v != nil {
 			return v
@@ -56,6 +57,14 @@ func refuse(reason, format string, args ...any) *pod.Verdict {
 // refusePredicate refuses by a rule that the scheduler has as well.
 func refusePredicate(name, why string) *pod.Verdict {
 	return refuse(name, "Predicate %s failed: %s", name, why)
+}
+
+// names refuses pods for which no directory could be made.
+func names(_ NodeFacts, _ []*v1.Pod, p *v1.Pod) *pod.Verdict {
+	if why := pod.Unnameable(p); why != "" {
+		return refuse(reasonUnexpected, "the name of the pod is %s", why)
+	}
+	return nil
 }
 
 // pressure refuses pods on a node that runs out of something. Critical pods are taken always; when memory alone is

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,6 +74,9 @@ func TestAdmit(t *testing.T) {
 		{"too many devices", node(), []*v1.Pod{with(asking("example.com/gpu", "1"))}, with(asking("example.com/gpu", "1")), "OutOfexample.com/gpu", "Node didn't have enough resource: example.com/gpu, requested: 1, used: 1, capacity: 1"},
 		{"a resource of the cluster", node(), nil, with(asking("example.com/license", "1")), "", ""},
 		{"huge pages that the node lacks", node(), nil, with(asking("hugepages-1Gi", "1Gi")), "OutOfhugepages-1Gi", "Node didn't have enough resource: hugepages-1Gi, requested: 1073741824, used: 0, capacity: 0"},
+		{"a name for which no log directory can be made", node(), nil, with(func(p *v1.Pod) {
+			p.Namespace, p.Name, p.UID = strings.Repeat("n", 63), strings.Repeat("p", 160), "0123456789-0123456789-0123456789"
+		}), "UnexpectedAdmissionError", "the name of the pod is too long: the name of its log directory, namespace_name_uid, would have 257 bytes, and a file system takes 255: shorten it by 2"},
 		{"selector matches", node(), nil, with(func(p *v1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} }), "", ""},
 		{"selector does not match", node(), nil, with(func(p *v1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "tape"} }), "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"},
 		{"another node's", node(), nil, with(func(p *v1.Pod) { p.Spec.NodeName = "n2" }), "NodeName", "Predicate NodeName failed: node(s) didn't match the requested node name"},

@@ -65,7 +65,7 @@ func (s *Source) Disk(ctx context.Context, pods []*v1.Pod) (map[types.UID]Pod, e
 	var seen []string
 	for _, p := range pods {
 		measured := Pod{Containers: containers(p, runtime[p.UID]), Volumes: map[string]Usage{}}
-		logs := filepath.Join(s.cfg.LogDir, p.Namespace+"_"+p.Name+"_"+string(p.UID))
+		logs := filepath.Join(s.cfg.LogDir, pod.LogDirName(p))
 		for i := range measured.Containers {
 			c := &measured.Containers[i]
 			dir := filepath.Join(logs, c.Name)

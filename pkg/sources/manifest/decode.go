@@ -9,7 +9,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/minikubelet/minikubelet/pkg/config/yamldoc"
@@ -208,8 +207,8 @@ func (d *decoder) pod(p *v1.Pod) field.ErrorList {
 	DefaultPod(p)
 	errs := append(rules.Pod(p), rules.StaticPod(p)...)
 	identify(p, d.from, hash)
-	if most := validation.DNS1123SubdomainMaxLength; len(errs) == 0 && len(p.Name) > most {
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), p.Name, fmt.Sprintf("longer than %d with the name of the node", most)))
+	if why := pod.Unnameable(p); len(errs) == 0 && why != "" {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), p.Name, why))
 	}
 	return errs
 }

@@ -151,8 +151,8 @@ func TestDecode_TakesListsOfOneKind(t *testing.T) {
 	}
 }
 
-func TestDecode_WantsRoomForTheNodesName(t *testing.T) {
-	for length, refused := range map[int]bool{246: false, 247: true} {
+func TestDecode_WantsRoomForTheLogDirectory(t *testing.T) { // default_NAME-node-1_ and a UID of 32 letters
+	for length, refused := range map[int]bool{207: false, 208: true, 253: true} {
 		_, problems := decode(t, strings.Replace(minimal, "{name: web}", "{name: "+strings.Repeat("a", length)+"}", 1))
 		if (len(problems) > 0) != refused {
 			t.Errorf("%d letters: %q", length, problems)
