@@ -6,28 +6,25 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-)
-
-// Periods of looking for what events did not tell.
-const (
-	relistWithEvents    = time.Minute // the safety net
-	relistWithoutEvents = time.Second // a runtime without GetContainerEvents, such as containerd 1.6
-	retryMin            = 100 * time.Millisecond
-	retryMax            = 5 * time.Second
 )
 
 // Watcher tells when the runtime may have changed something of a pod: by its events where it has them, and by comparing
 // lists, which is the only way where it has none and the safety net where it does. What it tells is a hint: the pod must
 // be looked at to know anything.
 //
-//	           list fails                     stream ends
-//	[down] <--------------- [listing each second] <-------- [streaming, listing each minute]
-//	  |  backs off           ^         |                            ^
-//	  +----------------------+         +----------------------------+
-//	    list succeeds: all              stream opened (not where it is unimplemented)
+//	          list fails                    stream ends
+//	[down] <-------------- [listing each second] <-------- [streaming, listing each minute,
+//	  |  pauses, 0.1 to 5 s     ^     |                     each second while it tells nothing of what lists show]
+//	  +-------------------------+     +---------------------------^
+//	    list succeeds: all              stream opened, after a pause of 1 s to 1 min
+//	                                    where the last one did not last a minute
+//
+// What it decides is following.next. Listing each second is how a runtime without events (containerd 1.6) is followed, or
+// one whose events are switched off; a stream is tried again each minute, for it may have become another version.
 type Watcher struct {
 	client *Client
 	log    *slog.Logger
@@ -35,6 +32,9 @@ type Watcher struct {
 	seed maphash.Seed
 	seen map[string]uint64 // by pod UID: a digest of the states of all that the runtime has of the pod
 	next map[string]uint64 // spare, so that an idle node allocates no maps
+
+	told   atomic.Uint64 // events of all streams
+	before uint64        // told when the last list began
 }
 
 // NewWatcher returns a watcher for one call of Watch.
@@ -47,66 +47,65 @@ func NewWatcher(c *Client, log *slog.Logger) *Watcher {
 // not block and is called from more than one goroutine.
 func (w *Watcher) Watch(ctx context.Context, poke func(uid string, at time.Time)) {
 	var (
-		streams   sync.WaitGroup
-		ended     = make(chan error)
-		nudge     = make(chan struct{}, 1) // an event that named no pod
-		timer     = time.NewTimer(0)
-		up        bool
-		streaming bool
-		noEvents  bool
-		retry     = retryMin
+		streams sync.WaitGroup
+		over    = make(chan error)
+		nudge   = make(chan struct{}, 1) // an event that named no pod
+		timer   = time.NewTimer(0)
+		state   following
 	)
 	defer streams.Wait()
 	defer timer.Stop()
 	for {
+		var o occurrence
+		var err error
 		select {
 		case <-ctx.Done():
 			return
-		case err := <-ended:
-			streaming = false
-			noEvents = errors.Is(err, ErrUnimplemented)
-			if !noEvents && ctx.Err() == nil {
-				w.log.Debug("the runtime's event stream ended", "error", err)
-				timer.Reset(0)
-				continue
-			}
-			timer.Reset(relistWithoutEvents)
-			continue
+		case err = <-over:
+			o.kind = ended
 		case <-nudge:
+			o.kind = nudged
 		case <-timer.C:
+			o, err = w.list(ctx, state.up, poke)
 		}
-		if err := w.relist(ctx, up, poke); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			if up || retry == retryMin {
-				w.log.Warn("the container runtime does not answer; pods are not followed until it does", "error", err)
-			}
-			up, noEvents = false, false // it may come back as another version
-			timer.Reset(retry)
-			retry = min(2*retry, retryMax)
-			continue
+		if ctx.Err() != nil {
+			return
 		}
-		if !up {
-			w.log.Info("following the container runtime", "endpoint", w.client.Endpoint())
-			up, retry = true, retryMin
+		var do orders
+		state, do = state.next(o, time.Now())
+		w.say(do.say, err)
+		if do.pokeAll {
 			poke("", time.Time{})
 		}
-		period := relistWithoutEvents // once more after a stream was opened: between list and stream there is a gap
-		switch {
-		case streaming:
-			period = relistWithEvents
-		case !noEvents:
-			streaming = true
+		if do.open {
 			streams.Go(func() {
 				err := w.stream(ctx, poke, nudge)
 				select {
-				case ended <- err:
+				case over <- err:
 				case <-ctx.Done():
 				}
 			})
 		}
-		timer.Reset(period)
+		timer.Reset(time.Until(state.listAt))
+	}
+}
+
+func (w *Watcher) say(r remark, err error) {
+	switch r {
+	case isDown:
+		w.log.Warn("the container runtime does not answer; pods are not followed until it does", "error", err)
+	case isUp:
+		w.log.Info("following the container runtime", "endpoint", w.client.Endpoint())
+	case isWithout:
+		level := slog.LevelWarn
+		if errors.Is(err, ErrUnimplemented) {
+			level = slog.LevelInfo // an older version
+		}
+		w.log.Log(context.Background(), level, "the container runtime tells no events; pods are looked for each second until it does", "error", err)
+	case isWith:
+		w.log.Info("the container runtime tells events again")
+	case streamClosed:
+		w.log.Debug("the runtime's event stream ended", "error", err)
 	}
 }
 
@@ -122,8 +121,9 @@ func (w *Watcher) stream(ctx context.Context, poke func(string, time.Time), nudg
 		if err != nil {
 			return w.client.wrap(what, err)
 		}
+		w.told.Add(1)
 		if uid := eventPod(e); uid != "" {
-			poke(uid, timeOf(e.CreatedAt))
+			poke(uid, timeOf(e.GetCreatedAt()))
 			continue
 		}
 		select {
@@ -133,13 +133,25 @@ func (w *Watcher) stream(ctx context.Context, poke func(string, time.Time), nudg
 	}
 }
 
+// list compares what the runtime has with what it had. An event counts for each list that it may have come before or after.
+func (w *Watcher) list(ctx context.Context, compare bool, poke func(string, time.Time)) (occurrence, error) {
+	begin := w.told.Load()
+	changed, err := w.relist(ctx, compare, poke)
+	if err != nil {
+		return occurrence{kind: listFailed}, err
+	}
+	o := occurrence{kind: listed, changed: changed, told: w.told.Load() != w.before}
+	w.before = begin
+	return o, nil
+}
+
 // eventPod is the UID of the pod that an event is about, or "" where the sandbox is gone already.
 func eventPod(e *runtimeapi.ContainerEventResponse) string {
 	if uid := e.GetPodSandboxStatus().GetMetadata().GetUid(); uid != "" {
 		return uid
 	}
-	for _, c := range e.ContainersStatuses {
-		if uid := c.Labels[LabelPodUID]; uid != "" {
+	for _, c := range e.GetContainersStatuses() {
+		if uid := c.GetLabels()[LabelPodUID]; uid != "" {
 			return uid
 		}
 	}
@@ -147,14 +159,14 @@ func eventPod(e *runtimeapi.ContainerEventResponse) string {
 }
 
 // relist compares what the runtime has with what it had and, if compare is set, pokes the pods that differ.
-func (w *Watcher) relist(ctx context.Context, compare bool, poke func(string, time.Time)) error {
+func (w *Watcher) relist(ctx context.Context, compare bool, poke func(string, time.Time)) (changed bool, err error) {
 	boxes, err := w.client.ListPodSandboxes(ctx, "")
 	if err != nil {
-		return err
+		return false, err
 	}
 	containers, err := w.client.ListContainers(ctx, "")
 	if err != nil {
-		return err
+		return false, err
 	}
 	clear(w.next)
 	// Sums do not depend on the order in which the runtime lists.
@@ -166,19 +178,21 @@ func (w *Watcher) relist(ctx context.Context, compare bool, poke func(string, ti
 	}
 	w.seen, w.next = w.next, w.seen
 	if !compare {
-		return nil
+		return false, nil
 	}
 	for uid, d := range w.seen {
 		if w.next[uid] != d && uid != "" {
+			changed = true
 			poke(uid, time.Time{})
 		}
 	}
 	for uid := range w.next {
 		if _, ok := w.seen[uid]; !ok && uid != "" {
+			changed = true
 			poke(uid, time.Time{})
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 func (w *Watcher) digest(id string, state int32) uint64 {
