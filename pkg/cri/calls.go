@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -40,8 +41,12 @@ func (c *Client) ListPodSandboxes(ctx context.Context, uid string) ([]*runtimeap
 	if uid != "" {
 		q.Filter = &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
 	}
-	r, err := call(ctx, c.op("list pod sandboxes"), c.runtime.ListPodSandbox, q)
-	return r.GetItems(), err
+	o := c.op("list pod sandboxes")
+	r, err := call(ctx, o, c.runtime.ListPodSandbox, q)
+	if err != nil {
+		return nil, err
+	}
+	return ofPod(o, uid, r.Items, (*runtimeapi.PodSandbox).GetId)
 }
 
 // CreateContainer makes a container in a sandbox; cfg and sandbox are what Container and Sandbox made.
@@ -91,14 +96,26 @@ func (c *Client) ListContainers(ctx context.Context, uid string) ([]*runtimeapi.
 	if uid != "" {
 		q.Filter = &runtimeapi.ContainerFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
 	}
-	r, err := call(ctx, c.op("list containers"), c.runtime.ListContainers, q)
-	return r.GetContainers(), err
+	o := c.op("list containers")
+	r, err := call(ctx, o, c.runtime.ListContainers, q)
+	if err != nil {
+		return nil, err
+	}
+	return ofPod(o, uid, r.Containers, (*runtimeapi.Container).GetId)
 }
 
 // ListPodSandboxStats lists the usage of the sandboxes of all pods, their containers and networks included.
 func (c *Client) ListPodSandboxStats(ctx context.Context) ([]*runtimeapi.PodSandboxStats, error) {
 	r, err := call(ctx, c.op("list pod usage"), c.runtime.ListPodSandboxStats, &runtimeapi.ListPodSandboxStatsRequest{})
-	return r.GetStats(), err
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range r.Stats {
+		if l := s.GetLinux(); l != nil {
+			l.Containers = measured(l.Containers)
+		}
+	}
+	return slices.DeleteFunc(r.Stats, func(s *runtimeapi.PodSandboxStats) bool { return s.GetAttributes().GetMetadata().GetUid() == "" }), nil
 }
 
 // ListContainerStats lists the usage of the containers of one pod, or of all pods when uid is empty.
@@ -108,7 +125,7 @@ func (c *Client) ListContainerStats(ctx context.Context, uid string) ([]*runtime
 		q.Filter = &runtimeapi.ContainerStatsFilter{LabelSelector: map[string]string{LabelPodUID: uid}}
 	}
 	r, err := call(ctx, c.op("list container usage"), c.runtime.ListContainerStats, q)
-	return r.GetStats(), err
+	return measured(r.GetStats()), err
 }
 
 // UpdateContainerResources changes the cgroup values of a container in place.

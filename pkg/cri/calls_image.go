@@ -29,7 +29,7 @@ type Auth struct {
 func (c *Client) ImageStatus(ctx context.Context, ref string) (*Image, error) {
 	r, err := call(ctx, c.op("look for image "+ref), c.images.ImageStatus,
 		&runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
-	if errors.Is(err, ErrNotFound) || err == nil && (r.Image == nil || r.Image.Id == "") {
+	if errors.Is(err, ErrNotFound) || err == nil && r.Image == nil {
 		return nil, nil
 	}
 	if err != nil {
@@ -61,7 +61,9 @@ func (c *Client) ListImages(ctx context.Context) ([]Image, error) {
 	}
 	out := make([]Image, 0, len(r.Images))
 	for _, i := range r.Images {
-		out = append(out, image(i))
+		if i.GetId() != "" {
+			out = append(out, image(i))
+		}
 	}
 	return out, nil
 }

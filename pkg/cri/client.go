@@ -165,7 +165,7 @@ type operation struct {
 // op is an operation that may take as long as any.
 func (c *Client) op(what string) operation { return operation{c, c.timeout, what} }
 
-// call makes one unary call with its own deadline and maps its error.
+// call makes one unary call with its own deadline and maps its error. An answer without what CRI requires is an error too.
 func call[Q, R any](ctx context.Context, o operation, f func(context.Context, *Q, ...grpc.CallOption) (*R, error), q *Q) (*R, error) {
 	if o.limit > 0 {
 		var cancel context.CancelFunc
@@ -175,6 +175,9 @@ func call[Q, R any](ctx context.Context, o operation, f func(context.Context, *Q
 	r, err := f(ctx, q)
 	if err != nil {
 		return nil, o.c.wrap(o.what, err)
+	}
+	if lack := lacks(r); lack != "" {
+		return nil, o.incomplete(lack)
 	}
 	return r, nil
 }
