@@ -72,6 +72,7 @@ func (a *agent) wirePods(context.Context) error {
 	}
 	a.pods.observer = &observe.Observer{
 		CRI: cri.NewObserver(a.runtime, logs.Tail, a.outOfMemory), Volumes: a.local.volumes, Cgroups: a.local.cgroups, Root: a.cfg.Agent.Root,
+		Unclear: a.unclear,
 	}
 	a.node.monitor = cri.NewMonitor(a.runtime)
 	a.pods.probes = probes.New(probes.Config{
@@ -98,6 +99,14 @@ func (a *agent) wirePods(context.Context) error {
 		Cgroups: a.local.cgroups, Limits: a.local.limits, Pods: a.pods.set.Pods, Changed: a.pods.changes.next, Event: a.reports.events.NodeEvent,
 	})
 	return nil
+}
+
+// unclear makes an event of a pod that waits because the runtime does not tell how it is.
+func (a *agent) unclear(uid types.UID, err error) {
+	slog.Warn("a pod waits: the container runtime does not tell how it is", "uid", uid, "err", err)
+	if p := a.pods.set.Pod(uid); p != nil {
+		a.reports.told.Event(p, "", v1.EventTypeWarning, "FailedSync", err.Error())
+	}
 }
 
 // outOfMemory counts the processes of a pod that the kernel has killed for want of memory, as its cgroup knows.

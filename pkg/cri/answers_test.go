@@ -169,8 +169,9 @@ func TestObserve_FailsForAPodWithoutAStatus(t *testing.T) {
 		"ListContainers": &runtimeapi.ListContainersResponse{Containers: []*runtimeapi.Container{{Id: "c", Labels: map[string]string{LabelPodUID: "u"}}}},
 	})
 	o := NewObserver(c, nil, nil)
-	if _, _, err := o.Observe(t.Context(), "u"); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("Observe() of a pod whose sandbox has no status: %v, want ErrIncomplete", err)
+	const want = "error determining status: cannot ask for pod sandbox s: the container runtime answered with no status"
+	if _, _, err := o.Observe(t.Context(), "u"); !errors.Is(err, ErrPodStatus) || err.Error() != want {
+		t.Errorf("Observe() of a pod whose sandbox has no status: %v, want %s", err, want)
 	}
 	if all, err := o.ObserveAll(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("ObserveAll() = %v, %v; want the pod", all, err)

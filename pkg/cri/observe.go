@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,18 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
+
+// ErrPodStatus is the error of a look at one pod that the runtime does not tell about as it should, while it answers. The words
+// are those of a kubelet's event.
+var ErrPodStatus = errors.New("error determining status")
+
+// ofThePod marks an error as one about this pod, unless the runtime answers nobody.
+func ofThePod(err error) error {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrPodStatus, err)
+}
 
 // Tail returns the end of a container's log: at most so many lines and bytes.
 type Tail func(path string, lines, maxBytes int) (string, error)
@@ -53,16 +66,13 @@ func NewObserver(c *Client, tail Tail, oomKills func(uid string) int64) *Observe
 }
 
 // Observe returns the sandboxes and containers that the runtime has of a pod, newest first. What vanishes while it looks
-// is left out. It fails as a whole when the runtime does not answer: half a look would be taken for the truth.
+// is left out. It fails as a whole when the runtime does not answer, or not about all of the pod (ErrPodStatus): half a look
+// would be taken for the truth.
 func (o *Observer) Observe(ctx context.Context, uid string) ([]pod.Sandbox, []pod.Container, error) {
 	if uid == "" {
 		return nil, nil, errors.New("cannot look for a pod without a UID")
 	}
-	boxes, err := o.client.ListPodSandboxes(ctx, uid)
-	if err != nil {
-		return nil, nil, err
-	}
-	list, err := o.client.ListContainers(ctx, uid)
+	boxes, list, err := o.lists(ctx, uid)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,7 +89,7 @@ func (o *Observer) Observe(ctx context.Context, uid string) ([]pod.Sandbox, []po
 			if e, err = o.sandbox(ctx, b); errors.Is(err, ErrNotFound) {
 				continue
 			} else if err != nil {
-				return nil, nil, err
+				return nil, nil, ofThePod(err)
 			}
 		}
 		next.sandboxes[b.Id] = e
@@ -92,7 +102,7 @@ func (o *Observer) Observe(ctx context.Context, uid string) ([]pod.Sandbox, []po
 			if e, err = o.container(ctx, c); errors.Is(err, ErrNotFound) {
 				continue
 			} else if err != nil {
-				return nil, nil, err
+				return nil, nil, ofThePod(err)
 			}
 			o.outOfMemory(uid, &e.value, &next.oomKills)
 		}
@@ -102,6 +112,19 @@ func (o *Observer) Observe(ctx context.Context, uid string) ([]pod.Sandbox, []po
 	o.keep(uid, next)
 	sortNewest(sandboxes, containers)
 	return sandboxes, containers, nil
+}
+
+// lists are what the runtime has of a pod, in short.
+func (o *Observer) lists(ctx context.Context, uid string) ([]*runtimeapi.PodSandbox, []*runtimeapi.Container, error) {
+	boxes, err := o.client.ListPodSandboxes(ctx, uid)
+	var containers []*runtimeapi.Container
+	if err == nil {
+		containers, err = o.client.ListContainers(ctx, uid)
+	}
+	if errors.Is(err, ErrIncomplete) {
+		err = ofThePod(err)
+	}
+	return boxes, containers, err
 }
 
 // Refresh drops what is remembered of a pod's running containers, after they were changed in place.

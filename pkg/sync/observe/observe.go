@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -23,11 +24,23 @@ type Observer struct {
 	Volumes *volumes.Volumes
 	Cgroups *cgroups.Tree
 	Root    string // the agent's directory
+	// Unclear is told, once for each text, of a pod that the runtime does not tell about as it should.
+	Unclear func(uid types.UID, err error)
+
+	told sync.Map // by UID: the text of the last look
 }
 
 // Runtime returns the sandboxes and containers of a pod, newest first.
 func (o *Observer) Runtime(ctx context.Context, uid types.UID) ([]pod.Sandbox, []pod.Container, error) {
-	return o.CRI.Observe(ctx, string(uid))
+	sandboxes, containers, err := o.CRI.Observe(ctx, string(uid))
+	if !errors.Is(err, cri.ErrPodStatus) {
+		o.told.Delete(uid)
+		return sandboxes, containers, err
+	}
+	if before, _ := o.told.Swap(uid, err.Error()); before != err.Error() {
+		o.Unclear(uid, err)
+	}
+	return nil, nil, err
 }
 
 // Local returns what this node's file systems have of a pod.
