@@ -72,6 +72,9 @@ func (e *Executor) createContainer(ctx context.Context, in plan.Input, a plan.Ac
 	if err != nil {
 		return "", &pod.Error{Class: pod.CreateContainerConfigError, Err: err}
 	}
+	if err := e.makeLogDir(in.Desired.Pod, c.Name); err != nil {
+		return "", &pod.Error{Class: pod.CreateContainerConfigError, Err: err}
+	}
 	id, err := e.cfg.Runtime.CreateContainer(ctx, box.ID, cfg, sandbox)
 	if err != nil {
 		return "", &pod.Error{Class: pod.CreateContainerError, Err: err}

@@ -128,6 +128,13 @@ func (e *Executor) podDir(p *v1.Pod) string {
 	return filepath.Join(e.cfg.Paths.Root, "pods", string(p.UID))
 }
 
+// makeLogDir makes the directory of a pod's logs, and a container's in it. Not every runtime does it itself: CRI leaves it to
+// its client.
+func (e *Executor) makeLogDir(p *v1.Pod, container ...string) error {
+	dir := filepath.Base(cri.PodLogDir(e.cfg.Paths.PodLogs, p))
+	return logs.MakeDir(e.cfg.Paths.PodLogs, append([]string{dir}, container...)...)
+}
+
 // createCgroup makes the pod's directories and, last, its cgroup: with it there, all of them are.
 func (e *Executor) createCgroup(in plan.Input) error {
 	p := in.Desired.Pod
@@ -135,9 +142,6 @@ func (e *Executor) createCgroup(in plan.Input) error {
 		if err := os.MkdirAll(d, 0o750); err != nil {
 			return fmt.Errorf("cannot make the pod's directory: %w", err)
 		}
-	}
-	if err := os.MkdirAll(cri.PodLogDir(e.cfg.Paths.PodLogs, p), 0o755); err != nil {
-		return fmt.Errorf("cannot make the pod's log directory: %w", err)
 	}
 	return e.cfg.Cgroups.CreatePod(p)
 }

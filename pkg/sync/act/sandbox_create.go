@@ -36,6 +36,9 @@ func (e *Executor) runSandbox(ctx context.Context, p *v1.Pod, attempt uint32) er
 	if err != nil {
 		return err
 	}
+	if err := e.makeLogDir(p); err != nil {
+		return err
+	}
 	if len(p.Spec.Overhead) > 0 { // its RuntimeClass may have come after the pod's cgroup was made
 		if err := e.cfg.Cgroups.CreatePod(p); err != nil {
 			return err
