@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/minikubelet/minikubelet/pkg/cri/critest/criproxy"
 )
 
 // AgentConfig says how to run the agent. Only Containerd is needed.
@@ -26,17 +28,19 @@ type AgentConfig struct {
 	Args         []string       // more flags
 	Environ      []string       // more environment, NAME=value
 	NotYet       bool           // do not start it: the test calls Start
+	Hook         criproxy.Hook  // put a proxy with this hook between it and containerd: Agent.Proxy
 }
 
 // Agent is the minikubelet binary as a subprocess. Its directories outlive it, so that it can be killed and started again.
 type Agent struct {
 	NodeName  string
-	RootDir   string // --root-dir
-	Manifests string // staticPodPath
-	PodLogs   string // podLogsDir
-	Socket    string // localAPI.socket
-	Port      int    // HTTPS API
-	Healthz   string // URL
+	RootDir   string          // --root-dir
+	Manifests string          // staticPodPath
+	PodLogs   string          // podLogsDir
+	Socket    string          // localAPI.socket
+	Port      int             // HTTPS API
+	Healthz   string          // URL
+	Proxy     *criproxy.Proxy // nil without AgentConfig.Hook
 
 	e       *Env
 	cd      *Containerd
@@ -71,6 +75,9 @@ func (e *Env) Agent(c AgentConfig) *Agent {
 			e.t.Fatalf("cannot make the agent's directories: %v", err)
 		}
 	}
+	if c.Hook != nil {
+		a.Proxy = e.proxy(c.Containerd.Socket, c.Hook)
+	}
 	a.args = []string{"--config=" + a.writeConfig(c), "--root-dir=" + a.RootDir, "--hostname-override=" + a.NodeName, "--node-ip=" + e.NodeIP()}
 	if c.ControlPlane != nil {
 		a.args = append(a.args, "--kubeconfig="+c.ControlPlane.NodeKubeconfig(a.NodeName))
@@ -82,6 +89,21 @@ func (e *Env) Agent(c AgentConfig) *Agent {
 	return a
 }
 
+// proxy runs between the agent and containerd until the test ends.
+func (e *Env) proxy(runtime string, hook criproxy.Hook) *criproxy.Proxy {
+	e.t.Helper()
+	p, err := criproxy.Start(e.Path("agent", "cri.sock"), runtime, hook)
+	if err != nil {
+		e.t.Fatalf("cannot start a proxy of the runtime: %v", err)
+	}
+	e.t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			e.t.Logf("cannot stop the proxy of the runtime: %v", err)
+		}
+	})
+	return p
+}
+
 func (a *Agent) writeConfig(c AgentConfig) string {
 	a.e.t.Helper()
 	healthz := a.e.Port()
@@ -90,13 +112,17 @@ func (a *Agent) writeConfig(c AgentConfig) string {
 		healthzIP = a.e.NodeIP() // loopback is another in there
 	}
 	a.Healthz = fmt.Sprintf("http://%s:%d/healthz", healthzIP, healthz)
+	runtime := a.cd.Endpoint()
+	if a.Proxy != nil {
+		runtime = "unix://" + a.e.Path("agent", "cri.sock")
+	}
 	x509 := map[string]any{}
 	if c.ControlPlane != nil {
 		x509["clientCAFile"] = c.ControlPlane.CA.CertFile
 	}
 	kubelet := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-		"staticPodPath": a.Manifests, "podLogsDir": a.PodLogs, "containerRuntimeEndpoint": a.cd.Endpoint(),
+		"staticPodPath": a.Manifests, "podLogsDir": a.PodLogs, "containerRuntimeEndpoint": runtime,
 		"cgroupDriver": "cgroupfs", "cgroupRoot": a.e.CgroupRoot(), "failSwapOn": false,
 		"imageGCHighThresholdPercent": 100, // on a full disk the harness's images would go
 		"port":                        a.Port, "healthzPort": healthz, "healthzBindAddress": healthzIP,

@@ -82,6 +82,23 @@ func (e *Env) recordPid(pid int) {
 // Pid is the process's id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
+// CPU is the processor time that the process has used, its children's left out.
+func (p *Process) CPU() time.Duration {
+	p.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		p.t.Fatalf("cannot read what %s uses: %v", p.Name, err)
+	}
+	// proc(5): utime and stime are fields 14 and 15, in ticks of 10 ms; the third follows the name in parentheses.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err := errors.Join(err1, err2); err != nil {
+		p.t.Fatalf("cannot read what %s uses: %v", p.Name, err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
