@@ -182,12 +182,11 @@ func sandboxSecurity(in SandboxInput) *runtimeapi.LinuxSandboxSecurityContext {
 	return out
 }
 
+// anyPrivileged counts ephemeral containers too: a runtime refuses a privileged one in a sandbox that was not told of it.
 func anyPrivileged(p *v1.Pod) bool {
-	for _, list := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range list {
-			if sc := list[i].SecurityContext; sc != nil && sc.Privileged != nil && *sc.Privileged {
-				return true
-			}
+	for _, c := range pod.Spec(p) {
+		if sc := c.SecurityContext; sc != nil && isTrue(sc.Privileged) {
+			return true
 		}
 	}
 	return false

@@ -118,6 +118,13 @@ func TestSandbox_FollowsSpec(t *testing.T) {
 			},
 			check: func(c *runtimeapi.PodSandboxConfig) (any, any) { return c.Linux.SecurityContext.Privileged, true },
 		},
+		"privileged ephemeral container of a sandbox that is made anew": {
+			pod: func(p *v1.Pod) {
+				debug := v1.EphemeralContainerCommon{Name: "d", SecurityContext: &v1.SecurityContext{Privileged: new(true)}}
+				p.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: debug}}
+			},
+			check: func(c *runtimeapi.PodSandboxConfig) (any, any) { return c.Linux.SecurityContext.Privileged, true },
+		},
 		"shared process namespace": {
 			pod: func(p *v1.Pod) { p.Spec.ShareProcessNamespace = new(true) },
 			check: func(c *runtimeapi.PodSandboxConfig) (any, any) {
