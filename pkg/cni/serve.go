@@ -20,6 +20,12 @@ import (
 // ioTimeout bounds the reading of a request and the writing of its response.
 const ioTimeout = 10 * time.Second
 
+// Pauses after a connection that could not be accepted; they double.
+const (
+	acceptMin = 5 * time.Millisecond
+	acceptMax = time.Second
+)
+
 // Serve answers the plugin on a unix socket until the context ends, then waits for the requests under way. The socket
 // is root's alone. It fails when another agent answers on the socket.
 func (n *Node) Serve(ctx context.Context, socket string) error {
@@ -31,19 +37,37 @@ func (n *Node) Serve(ctx context.Context, socket string) error {
 	defer wg.Wait()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	return n.accept(ctx, l.AcceptUnix, func(c *net.UnixConn) {
+		wg.Go(func() { n.serveConn(context.WithoutCancel(ctx), c) })
+	})
+}
+
+// accept hands over connections until the context ends. A node that has no descriptor or memory to spare for one has them
+// again later: the plugin that waits does not fail for it, and the agent goes on.
+func (n *Node) accept(ctx context.Context, next func() (*net.UnixConn, error), serve func(*net.UnixConn)) error {
+	pause := time.Duration(0)
 	for {
-		c, err := l.AcceptUnix()
-		if ctx.Err() != nil {
+		c, err := next()
+		switch {
+		case ctx.Err() != nil:
 			if err == nil {
 				c.Close()
 			}
 			return nil
-		}
-		if err != nil {
-			l.Close()
+		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("cannot serve the CNI plugin: %w", err)
+		case err == nil:
+			pause = 0
+			serve(c)
+			continue
+		case pause == 0:
+			n.cfg.Log.Warn("cannot accept a connection of the CNI plugin: it is tried again", "err", err)
 		}
-		wg.Go(func() { n.serveConn(context.WithoutCancel(ctx), c) })
+		pause = min(max(2*pause, acceptMin), acceptMax)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
 	}
 }
 

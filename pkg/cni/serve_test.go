@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // serve runs the node's server until the test ends and returns its socket.
@@ -122,6 +126,32 @@ func TestServe_EndsTheWorkOfAPluginThatWasKilled(t *testing.T) {
 	}
 	wg.Wait()
 	await(t, "the attachment is undone", func() bool { return w.journalled() == nil })
+}
+
+func TestServe_OutlivesAShortageOfDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		n := &Node{cfg: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+		began, asked, served := time.Now(), 0, 0
+		ctx, cancel := context.WithCancel(t.Context())
+		err := n.accept(ctx, func() (*net.UnixConn, error) {
+			asked++
+			if time.Since(began) < time.Minute {
+				return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)}
+			}
+			return &net.UnixConn{}, nil
+		}, func(*net.UnixConn) {
+			if served++; served == 3 {
+				cancel()
+			}
+		})
+		if err != nil || served != 3 || asked > 80 {
+			t.Errorf("served %d connections of 3 in %d attempts: %v", served, asked, err)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+			t.Errorf("warned %d times:\n%s", n, &log)
+		}
+	})
 }
 
 func TestServe_TakesTheSocketOfADeadAgentOnly(t *testing.T) {
