@@ -199,6 +199,36 @@ func TestRotation_RenewsInTimeAndForNewAddresses(t *testing.T) {
 	})
 }
 
+func TestRotation_PausesWhenWhatIsIssuedIsDueAtOnce(t *testing.T) {
+	for life, most := range map[time.Duration]int{-time.Minute: 30, 2 * time.Minute: 70} { // the node's clock is ahead
+		rotateDueAtOnce(t, life, most)
+	}
+}
+
+func rotateDueAtOnce(t *testing.T, life time.Duration, most int) {
+	store := Store{Dir: t.TempDir(), Name: "kubelet-client"}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSigner(t)
+		s.age, s.life = 100*time.Minute, life
+		r := &Rotation{
+			Store: store, API: func() API { return s }, Event: func(string, string) {}, Log: slog.New(slog.DiscardHandler),
+			Subject: func() (Subject, bool) { return Client("n1"), true },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { r.Run(ctx) })
+		defer wg.Wait()
+		defer cancel()
+		time.Sleep(time.Hour)
+		if n := len(s.requests()); n < 10 || n > most {
+			t.Errorf("%d requests in an hour for certificates that live for %s, want 10 to %d", n, life, most)
+		}
+		if c := r.Current(); life > 0 && !time.Now().Before(c.Leaf.NotAfter) {
+			t.Errorf("the certificate in use is over since %s", c.Leaf.NotAfter)
+		}
+	})
+}
+
 func TestUsable(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -73,8 +73,20 @@ func (r *Rotation) Run(ctx context.Context) {
 			retry = min(2*retry, lastRetry)
 			continue
 		}
-		retry, jitter = firstRetry, 0.7+0.2*rand.Float64()
-		t.Reset(time.Second)
+		jitter = 0.7 + 0.2*rand.Float64()
+		c := r.Current().Leaf
+		if time.Until(due(c, jitter)) > 0 {
+			retry = firstRetry
+			t.Reset(time.Second)
+			continue
+		}
+		// The clocks differ, or the signer gives it next to no time: the next one would be due at once too.
+		pause := retry
+		if left := time.Until(c.NotAfter); left > 0 { // one that is good for now is renewed before it is over
+			pause = min(retry, max(firstRetry, left/2))
+		}
+		t.Reset(pause)
+		retry = min(2*retry, lastRetry)
 	}
 }
 
