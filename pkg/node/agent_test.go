@@ -163,8 +163,14 @@ func Resource(sub string) kube.Resource { return kube.Resource("." + sub) }
 
 func run(t *testing.T, s *server, cfg node.Config) *node.Agent {
 	t.Helper()
+	cfg.Register = true
+	return runAs(t, s, cfg)
+}
+
+func runAs(t *testing.T, s *server, cfg node.Config) *node.Agent {
+	t.Helper()
 	s.count = map[string]int{}
-	cfg.API, cfg.Watch, cfg.Register = s, s, true
+	cfg.API, cfg.Watch = s, s
 	cfg.Registration.Name = "n1"
 	cfg.Facts = node.Facts{Hostname: "n1", IPs: addrs("192.0.2.7"), MaxPods: 110}
 	if cfg.Observe == nil {
@@ -182,6 +188,17 @@ func (s *server) times(what string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count[what]
+}
+
+func TestAgent_RenewsTheLeaseNoMoreOftenWhileNobodyHasMadeItsNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		runAs(t, s, node.Config{})
+		pass(10 * time.Minute)
+		if n := s.times("create leases") + s.times("update leases"); n < 60 || n > 70 {
+			t.Errorf("%d renewals in 10 minutes, want one each 10 s", n)
+		}
+	})
 }
 
 func TestAgent_RegistersOnceAndRenewsTheLeaseEveryTenSeconds(t *testing.T) {

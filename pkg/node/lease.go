@@ -40,10 +40,11 @@ func (l *lease) run(ctx context.Context) {
 			wait, retry = retry, min(2*retry, every)
 		} else {
 			l.outage.OK()
-			retry = every / 32
-			wait = max(every-time.Since(began), retry)
-			if len(l.last.OwnerReferences) == 0 { // the Node was not known yet
-				wait = retry
+			if len(l.last.OwnerReferences) == 0 { // the Node was not known yet, and may never be
+				wait, retry = retry, min(2*retry, every)
+			} else {
+				retry = every / 32
+				wait = max(every-time.Since(began), retry)
 			}
 		}
 		t := time.NewTimer(wait)
