@@ -116,16 +116,13 @@ func (p *Preloader) load(ctx context.Context, path string) ([]string, error) {
 
 // Run makes the directory if need be and imports archives as they appear, until the context ends. Failures are logged.
 func (p *Preloader) Run(ctx context.Context) error {
-	if err := os.MkdirAll(p.dir, 0o750); err != nil {
-		return fmt.Errorf("cannot watch for image archives: %w", err)
-	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("cannot watch for image archives: %w", err)
 	}
 	defer w.Close()
-	if err := w.Add(p.dir); err != nil {
-		return fmt.Errorf("cannot watch %s for image archives: %w", p.dir, err)
+	if err := p.watch(w); err != nil {
+		return err
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -142,7 +139,8 @@ func (p *Preloader) Run(ctx context.Context) error {
 			p.log.Warn("watching for image archives", "error", err)
 			timer.Reset(settle)
 		case <-timer.C:
-			if err := p.Pass(ctx); err != nil && ctx.Err() == nil {
+			// What happened may be that the directory was removed or exchanged: then it is no longer watched.
+			if err := errors.Join(p.watch(w), p.Pass(ctx)); err != nil && ctx.Err() == nil {
 				p.log.Error("image archives", "error", err)
 				if retriable(err) {
 					timer.Reset(retryAfter)
@@ -150,4 +148,14 @@ func (p *Preloader) Run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+func (p *Preloader) watch(w *fsnotify.Watcher) error {
+	if err := os.MkdirAll(p.dir, 0o750); err != nil {
+		return fmt.Errorf("cannot watch for image archives: %w", err)
+	}
+	if err := w.Add(p.dir); err != nil {
+		return fmt.Errorf("cannot watch %s for image archives: %w", p.dir, err)
+	}
+	return nil
 }
