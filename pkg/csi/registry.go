@@ -86,26 +86,11 @@ type scanner struct {
 // called for each new one and gives what is called after its first attempt.
 func (s *scanner) scan(ctx context.Context, begin func() func()) {
 	found := map[string]identity{}
-	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case path != s.dir && strings.HasPrefix(d.Name(), "."):
-			return skip(d)
-		case d.IsDir():
-			return s.watcher.Add(path)
-		case d.Type()&fs.ModeSocket == 0:
-			return nil
-		}
-		if info, err := os.Lstat(path); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				found[path] = identity{st.Ino, st.Ctim}
-			}
-		}
-		return nil
-	})
+	// What happened may be that it was removed or exchanged: then it is no longer watched.
+	err := os.MkdirAll(s.dir, 0o750)
+	if err == nil {
+		err = s.walk(found)
+	}
 	if err != nil {
 		s.n.cfg.Log.Error("cannot look for CSI plugins", "dir", s.dir, "err", err)
 		return
@@ -125,6 +110,30 @@ func (s *scanner) scan(ctx context.Context, begin func() func()) {
 		tried := begin()
 		s.running.Go(func() { s.n.attend(ctx, path, tried) })
 	}
+}
+
+// walk finds the sockets and watches the directories that they are in.
+func (s *scanner) walk(found map[string]identity) error {
+	return filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case path != s.dir && strings.HasPrefix(d.Name(), "."):
+			return skip(d)
+		case d.IsDir():
+			return s.watcher.Add(path)
+		case d.Type()&fs.ModeSocket == 0:
+			return nil
+		}
+		if info, err := os.Lstat(path); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				found[path] = identity{st.Ino, st.Ctim}
+			}
+		}
+		return nil
+	})
 }
 
 func skip(d fs.DirEntry) error {
