@@ -3,6 +3,7 @@ package logs
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -199,20 +199,35 @@ func (l *follower) next() (string, error) {
 	case os.SameFile(mine, newest):
 		return "", nil
 	}
-	rotated, err := filepath.Glob(l.path + ".*")
-	if err != nil {
-		return "", err
-	}
-	rotated = slices.DeleteFunc(rotated, func(p string) bool { return !isStamp(strings.TrimPrefix(p, l.path+".")) })
-	slices.Sort(rotated) // by time
-	at := slices.IndexFunc(rotated, func(p string) bool {
-		i, err := os.Stat(p)
-		return err == nil && os.SameFile(mine, i)
+	var read, next string
+	err = l.eachRotated(func(path string) {
+		if i, err := os.Stat(path); err == nil && os.SameFile(mine, i) {
+			read = path
+		}
 	})
-	if at >= 0 && at+1 < len(rotated) {
-		return rotated[at+1], nil
+	if err == nil && read != "" {
+		err = l.eachRotated(func(path string) {
+			if path > read && (next == "" || path < next) { // by time
+				next = path
+			}
+		})
 	}
-	return l.path, nil
+	return cmp.Or(next, l.path), err
+}
+
+// eachRotated calls f for each rotated file of the log that is not compressed.
+func (l *follower) eachRotated(f func(path string)) error {
+	dir := filepath.Dir(l.path)
+	err := eachName(dir, func(name string) {
+		path := filepath.Join(dir, name)
+		if stamp, ok := strings.CutPrefix(path, l.path+"."); ok && isStamp(stamp) {
+			f(path)
+		}
+	})
+	if errors.Is(err, fs.ErrNotExist) { // being removed
+		return nil
+	}
+	return err
 }
 
 // write copies one record, if it is one and new enough.

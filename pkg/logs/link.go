@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 )
 
 // maxName is the longest file name of Linux file systems, in bytes.
@@ -39,23 +41,19 @@ func Link(dir, name, target string) error {
 // UnlinkDangling removes the links in dir whose logs below root are gone; root is the directory of all pod logs. Links
 // to elsewhere are not ours.
 func UnlinkDangling(dir, root string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot list log links: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
+	var errs hosttree.Errors
+	err := eachName(dir, func(name string) {
+		path := filepath.Join(dir, name)
 		target, err := os.Readlink(path)
 		if err != nil || !strings.HasPrefix(target, filepath.Clean(root)+"/") {
-			continue
+			return
 		}
 		if _, err := os.Lstat(target); errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, os.Remove(path))
+			errs.Add(os.Remove(path))
 		}
+	})
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot list log links: %w", err)
 	}
-	return errors.Join(errs...)
+	return errs.Err()
 }

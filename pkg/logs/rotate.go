@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 )
 
 const (
@@ -86,20 +88,16 @@ func (r *Rotator) Pass(ctx context.Context, now time.Time) error {
 	if maxSize < 0 {
 		return nil
 	}
-	paths, err := filepath.Glob(filepath.Join(r.cfg.Root, "*", "*", "*.log"))
-	if err != nil {
-		return fmt.Errorf("cannot list logs: %w", err)
-	}
 	var (
 		wg    sync.WaitGroup
 		slots = make(chan struct{}, max(r.cfg.Workers, 1))
 		mu    sync.Mutex
-		errs  []error
+		errs  hosttree.Errors
 	)
-	for _, path := range paths {
+	eachLog(ctx, r.cfg.Root, func(path string) {
 		i, err := os.Lstat(path)
 		if err != nil || !i.Mode().IsRegular() || i.Size() <= maxSize {
-			continue
+			return
 		}
 		slots <- struct{}{}
 		wg.Go(func() {
@@ -107,12 +105,32 @@ func (r *Rotator) Pass(ctx context.Context, now time.Time) error {
 			if err := r.rotate(ctx, path, maxFiles, now); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("cannot rotate %s: %w", path, err))
+				errs.Add(fmt.Errorf("cannot rotate %s: %w", path, err))
+			}
+		})
+	})
+	wg.Wait()
+	return errs.Err()
+}
+
+// eachLog calls f for root/pod/container/*.log. A directory that cannot be read has none.
+func eachLog(ctx context.Context, root string, f func(path string)) {
+	each := func(dir string, f func(path string)) {
+		_ = eachName(dir, func(name string) {
+			if ctx.Err() == nil {
+				f(filepath.Join(dir, name))
 			}
 		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	each(root, func(pod string) {
+		each(pod, func(container string) {
+			each(container, func(path string) {
+				if strings.HasSuffix(path, ".log") {
+					f(path)
+				}
+			})
+		})
+	})
 }
 
 func (r *Rotator) rotate(ctx context.Context, path string, maxFiles int, now time.Time) error {
@@ -148,26 +166,26 @@ func (r *Rotator) rotate(ctx context.Context, path string, maxFiles int, now tim
 // tidy removes half-compressed files and the oldest rotated ones, so that with one more and the log itself there are
 // MaxFiles. It returns the rotated files that stay, newest first.
 func tidy(path string, maxFiles int) ([]string, error) {
-	all, err := filepath.Glob(path + ".*")
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(all) // by time
-	slices.Reverse(all)
-	var errs []error
+	var errs hosttree.Errors
 	var keep []string
-	for _, p := range all {
-		switch name := strings.TrimSuffix(strings.TrimPrefix(p, path+"."), gzSuffix); {
+	errs.Add(eachName(filepath.Dir(path), func(name string) {
+		p := filepath.Join(filepath.Dir(path), name)
+		rotated, ok := strings.CutPrefix(p, path+".")
+		switch {
+		case !ok:
 		case strings.HasSuffix(p, tmpSuffix):
-			errs = append(errs, os.Remove(p))
-		case !isStamp(name):
-		case len(keep) >= maxFiles-2:
-			errs = append(errs, os.Remove(p))
-		default:
+			errs.Add(os.Remove(p))
+		case isStamp(strings.TrimSuffix(rotated, gzSuffix)):
 			keep = append(keep, p)
+			slices.Sort(keep) // by time
+			slices.Reverse(keep)
+			if len(keep) > maxFiles-2 {
+				errs.Add(os.Remove(keep[maxFiles-2]))
+				keep = keep[:maxFiles-2]
+			}
 		}
-	}
-	return keep, errors.Join(errs...)
+	}))
+	return keep, errs.Err()
 }
 
 func isStamp(s string) bool {

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -69,20 +67,7 @@ func (e *Executor) removeContainer(ctx context.Context, in plan.Input, a plan.Ac
 
 // removeEarlierLogs keeps the last log of a container that is removed while its pod goes on, and the link to it.
 func (e *Executor) removeEarlierLogs(dir string, last uint32) error {
-	files, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, f := range files {
-		number, _, _ := strings.Cut(f.Name(), ".")
-		if n, bad := strconv.ParseUint(number, 10, 32); bad == nil && uint32(n) < last {
-			err = errors.Join(err, remove(filepath.Join(dir, f.Name())))
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(err, logs.UnlinkDangling(e.cfg.Paths.ContainerLogs, dir))
+	return errors.Join(logs.RemoveEarlier(dir, last), logs.UnlinkDangling(e.cfg.Paths.ContainerLogs, dir))
 }
 
 func remove(path string) error {
