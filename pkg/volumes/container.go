@@ -87,7 +87,7 @@ func (o mounting) mount(ctx context.Context, index int) (Mount, error) {
 			return Mount{}, err
 		}
 		defer release()
-		if m.HostPath, err = subpath.Bind(o.dir, subpath.Mount{Volume: vm.Name, Root: e.Path, Container: o.container.Name, Index: index, Path: sub}); err != nil {
+		if m.HostPath, err = subpath.Bind(ctx, o.dir, subpath.Mount{Volume: vm.Name, Root: e.Path, Container: o.container.Name, Index: index, Path: sub}); err != nil {
 			return Mount{}, fmt.Errorf("cannot prepare subPath %q: %w", sub, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 )
 
 // tearDown undoes one volume. What the agent did not make (a hostPath) is not touched.
@@ -30,7 +31,7 @@ func (v *Volumes) tearDown(ctx context.Context, uid types.UID, e entry) error {
 	if e.Kind == kindLocal { // only ever a mount point: content found there is the volume's own and stays
 		return errors.Join(err, removeEmpty(dir))
 	}
-	if err := errors.Join(err, hostfs.RemoveTree(dir)); err != nil {
+	if err := errors.Join(err, hosttree.Remove(ctx, dir)); err != nil {
 		return fmt.Errorf("cannot remove the volume's directory: %w", err)
 	}
 	return nil
@@ -45,7 +46,7 @@ func removeEmpty(dir string) error {
 
 // RemovePodDir removes what is left of a pod's directory. While anything is mounted below it nothing is removed and the
 // error names the mounts.
-func (v *Volumes) RemovePodDir(uid types.UID) error {
+func (v *Volumes) RemovePodDir(ctx context.Context, uid types.UID) error {
 	if err := hostfs.CheckComponent(string(uid)); err != nil {
 		return fmt.Errorf("cannot use the pod's UID: %w", err)
 	}
@@ -55,9 +56,9 @@ func (v *Volumes) RemovePodDir(uid types.UID) error {
 		return err
 	}
 	if len(mounts) > 0 {
-		return fmt.Errorf("cannot remove the directory of pod %s: %w: %q", uid, hostfs.ErrMounted, mounts)
+		return fmt.Errorf("cannot remove the directory of pod %s: %w: %q", uid, hosttree.ErrMounted, mounts)
 	}
-	if err := hostfs.RemoveTree(dir); err != nil {
+	if err := hosttree.Remove(ctx, dir); err != nil {
 		return fmt.Errorf("cannot remove the directory of pod %s: %w", uid, err)
 	}
 	v.mu.Lock()

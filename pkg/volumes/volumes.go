@@ -146,7 +146,7 @@ func (v *Volumes) unmount(ctx context.Context, uid types.UID, volume string) err
 		return nil
 	}
 	l.end(volume)
-	errs := []error{subpath.Undo(v.podDir(uid), func(name string) bool { return name == volume || !l.owned(name) })}
+	errs := []error{subpath.Undo(ctx, v.podDir(uid), func(name string) bool { return name == volume || !l.owned(name) })}
 	if !l.shared(volume, e.Dir) {
 		errs = append(errs, v.tearDown(ctx, uid, e))
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
@@ -125,7 +126,7 @@ func (n *node) mustRemove(p *v1.Pod) {
 			n.t.Fatal(err)
 		}
 	}
-	if err := n.RemovePodDir(p.UID); err != nil {
+	if err := n.RemovePodDir(n.t.Context(), p.UID); err != nil {
 		n.t.Fatal(err)
 	}
 	if _, err := os.Lstat(n.podDir(p.UID)); !errors.Is(err, fs.ErrNotExist) {
@@ -288,7 +289,7 @@ func TestUnmount_WorksOnAFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := n.RemovePodDir(p.UID); err != nil {
+	if err := n.RemovePodDir(t.Context(), p.UID); err != nil {
 		t.Error(err)
 	}
 }
@@ -388,7 +389,7 @@ func TestRemovePodDir_RefusesWhileAnythingIsMounted(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(path, "f"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.RemovePodDir(p.UID); !errors.Is(err, hostfs.ErrMounted) {
+	if err := n.RemovePodDir(t.Context(), p.UID); !errors.Is(err, hosttree.ErrMounted) {
 		t.Errorf("error is %v, want ErrMounted", err)
 	}
 	modeOf(t, filepath.Join(path, "f"))
@@ -398,7 +399,7 @@ func TestRemovePodDir_RefusesWhileAnythingIsMounted(t *testing.T) {
 func TestRemovePodDir_RefusesAUIDThatIsAPath(t *testing.T) {
 	n := newNode(t)
 	for _, uid := range []types.UID{"", ".", "..", "../..", "a/b"} {
-		if err := n.RemovePodDir(uid); err == nil {
+		if err := n.RemovePodDir(t.Context(), uid); err == nil {
 			t.Errorf("RemovePodDir(%q) is no error", uid)
 		}
 		if err := n.Unmount(t.Context(), uid, "data"); err == nil {
@@ -465,7 +466,7 @@ func BenchmarkMountUnmount(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p := one(s)
 			for b.Loop() {
-				if err := errors.Join(v.Mount(b.Context(), p, "data"), v.Unmount(b.Context(), p.UID, "data"), v.RemovePodDir(p.UID)); err != nil {
+				if err := errors.Join(v.Mount(b.Context(), p, "data"), v.Unmount(b.Context(), p.UID, "data"), v.RemovePodDir(b.Context(), p.UID)); err != nil {
 					b.Fatal(err)
 				}
 			}

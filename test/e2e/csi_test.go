@@ -23,6 +23,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes"
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
@@ -159,7 +160,7 @@ func (s *storageNode) unmount(p *v1.Pod) {
 	if err := s.Unmount(s.t.Context(), p.UID, "data"); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.RemovePodDir(p.UID); err != nil {
+	if err := s.RemovePodDir(s.t.Context(), p.UID); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -350,7 +351,7 @@ func TestCSI_UnstagesWhatNoPodUsesWhenTheDriverRegisters(t *testing.T) {
 	if err := hostfs.UnmountBelow(path); err != nil { // the pod went while there was no agent
 		t.Fatal(err)
 	}
-	if err := hostfs.RemoveTree(filepath.Join(s.root, "pods", "uid-1")); err != nil {
+	if err := hosttree.Remove(s.t.Context(), filepath.Join(s.root, "pods", "uid-1")); err != nil {
 		t.Fatal(err)
 	}
 	s.start()

@@ -35,62 +35,6 @@ func mountTmpfs(t *testing.T, dir string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-func TestRemoveTree_FollowsNoLinkAndEntersNoMount(t *testing.T) {
-	dir := t.TempDir()
-	precious := write(t, dir, "host", "precious")
-	tree := filepath.Join(dir, "tree")
-	write(t, tree, "a", "b", "c")
-	if err := os.Symlink(filepath.Join(dir, "host"), filepath.Join(tree, "link")); err != nil {
-		t.Fatal(err)
-	}
-	mounted := filepath.Join(tree, "a", "mnt")
-	mountTmpfs(t, mounted)
-	inside := write(t, mounted, "f")
-	if err := RemoveTree(tree); !errors.Is(err, ErrMounted) {
-		t.Errorf("error is %v, want ErrMounted", err)
-	}
-	for _, path := range []string{precious, inside} {
-		if _, err := os.Stat(path); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := UnmountBelow(tree); err != nil {
-		t.Fatal(err)
-	}
-	if err := RemoveTree(tree); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat(tree); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the tree is still there: %v", err)
-	}
-	if _, err := os.Stat(precious); err != nil {
-		t.Error(err)
-	}
-	if err := RemoveTree(filepath.Join(tree, "never", "was")); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestRemoveTree_NeitherEntersABindMountOfTheSameFileSystem(t *testing.T) {
-	dir := t.TempDir()
-	precious := write(t, dir, "host", "precious")
-	tree := filepath.Join(dir, "tree")
-	point := filepath.Join(tree, "bind")
-	if err := os.MkdirAll(point, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount(filepath.Dir(precious), point, "", unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) })
-	if err := RemoveTree(tree); !errors.Is(err, ErrMounted) {
-		t.Errorf("error is %v, want ErrMounted", err)
-	}
-	if _, err := os.Stat(precious); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestUnmountBelow_UndoesStackedAndNestedMounts(t *testing.T) {
 	dir := t.TempDir()
 	a := filepath.Join(dir, "a")

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 )
 
 // OpenBeneath opens, O_PATH, what a relative path names beneath a directory. Links inside are followed as long as they
@@ -18,7 +20,7 @@ func OpenBeneath(dir, name string) (*os.File, error) {
 		return nil, err
 	}
 	defer d.Close()
-	fd, err := openat2(int(d.Fd()), name, unix.O_PATH, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
+	fd, err := hosttree.Openat2(int(d.Fd()), name, unix.O_PATH, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
 	switch {
 	case errors.Is(err, unix.EXDEV):
 		return nil, fmt.Errorf("%s leads out of %s", name, dir)
@@ -26,20 +28,6 @@ func OpenBeneath(dir, name string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir, name), Err: err}
 	}
 	return os.NewFile(uintptr(fd), filepath.Join(dir, name)), nil
-}
-
-func openat2(dirfd int, name string, flags, resolve uint64) (int, error) {
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve}
-	for {
-		fd, err := unix.Openat2(dirfd, name, &how)
-		switch {
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN): // EAGAIN: a rename raced with the walk
-			continue
-		case errors.Is(err, unix.ENOSYS):
-			return -1, fmt.Errorf("openat2: %w (Linux 5.6 or newer is needed)", err)
-		}
-		return fd, err
-	}
 }
 
 // CheckComponent refuses a name that is not one plain component of a path.
@@ -52,20 +40,9 @@ func CheckComponent(name string) error {
 }
 
 // FDPath names an open file by its descriptor: for system calls that take no descriptor.
-func FDPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+func FDPath(f *os.File) string { return fdPath(int(f.Fd())) }
 
-// OpenEntry opens, O_PATH, one entry of an open directory: a link itself and not what it names. An entry that is a mount
-// point is EXDEV.
-func OpenEntry(dir *os.File, name string) (*os.File, error) {
-	if err := CheckComponent(name); err != nil {
-		return nil, err
-	}
-	fd, err := openat2(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), name), Err: err}
-	}
-	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name)), nil
-}
+func fdPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // MakeDir makes a directory and its parents, and gives it exactly this mode. A symbolic link in its place is an error.
 func MakeDir(path string, mode os.FileMode) error {

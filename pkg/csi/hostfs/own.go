@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 )
 
 // Owner is the group that a tree is given to, and how.
@@ -38,7 +41,21 @@ func Own(ctx context.Context, path string, o Owner) error {
 			return nil
 		}
 	}
-	if err := o.walk(ctx, root); err != nil {
+	err = hosttree.Walk(ctx, path, func(e hosttree.Entry) error {
+		f, err := hosttree.Openat2(e.Dir, e.Name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV)
+		switch {
+		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOENT): // another mount, or gone meanwhile
+			return fs.SkipDir
+		case err != nil:
+			return &os.PathError{Op: "open", Path: e.Path(), Err: err}
+		}
+		defer unix.Close(f)
+		return o.give(f, e.Path)
+	})
+	if err == nil {
+		err = o.give(int(root.Fd()), root.Name)
+	}
+	if err != nil {
 		return Explain(fmt.Errorf("cannot apply fsGroup: %w", err))
 	}
 	return nil
@@ -56,53 +73,20 @@ func (o Owner) mode(st *unix.Stat_t) uint32 {
 	return bits
 }
 
-func (o Owner) walk(ctx context.Context, f *os.File) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+// give gives one open file to the group. path names it in an error.
+func (o Owner) give(fd int, path func() string) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return err
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: path(), Err: err}
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		if err := o.walkIn(ctx, f); err != nil {
-			return err
-		}
-	}
-	if err := unix.Fchownat(int(f.Fd()), "", -1, int(*o.Group), unix.AT_EMPTY_PATH); err != nil {
-		return &os.PathError{Op: "chown", Path: f.Name(), Err: err}
+	if err := unix.Fchownat(fd, "", -1, int(*o.Group), unix.AT_EMPTY_PATH); err != nil {
+		return &os.PathError{Op: "chown", Path: path(), Err: err}
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return nil
 	}
-	if err := unix.Chmod(FDPath(f), st.Mode&0o7777|o.mode(&st)); err != nil {
-		return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
-	}
-	return nil
-}
-
-func (o Owner) walkIn(ctx context.Context, dir *os.File) error {
-	list, err := os.Open(FDPath(dir))
-	if err != nil {
-		return err
-	}
-	names, err := list.Readdirnames(-1)
-	if err = errors.Join(err, list.Close()); err != nil {
-		return err
-	}
-	for _, name := range names {
-		f, err := OpenEntry(dir, name)
-		switch {
-		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOENT): // another mount, or gone meanwhile
-			continue
-		case err != nil:
-			return err
-		}
-		err = o.walk(ctx, f)
-		f.Close()
-		if err != nil {
-			return err
-		}
+	if err := unix.Chmod(fdPath(fd), st.Mode&0o7777|o.mode(&st)); err != nil {
+		return &os.PathError{Op: "chmod", Path: path(), Err: err}
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (e *Executor) Do(ctx context.Context, in plan.Input, a plan.Action) (*pod.I
 	case plan.CgroupRemove:
 		return nil, e.removeCgroup(in)
 	case plan.DirRemove:
-		return nil, e.removeDirs(in)
+		return nil, e.removeDirs(ctx, in)
 	}
 	return nil, fmt.Errorf("cannot do %q: no such kind of action", a.Kind)
 }
@@ -203,16 +203,16 @@ func (e *Executor) pullImage(ctx context.Context, in plan.Input, a plan.Action) 
 }
 
 // removeDirs removes the pod's logs, the links to them and its directory.
-func (e *Executor) removeDirs(in plan.Input) error {
+func (e *Executor) removeDirs(ctx context.Context, in plan.Input) error {
 	p := in.Desired.Pod
 	if p.Name != "" && p.Namespace != "" {
 		dir := cri.PodLogDir(e.cfg.Paths.PodLogs, p)
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("cannot remove the pod's logs: %w", err)
+		if err := logs.RemoveDir(ctx, dir); err != nil {
+			return err
 		}
 		if err := logs.UnlinkDangling(e.cfg.Paths.ContainerLogs, dir); err != nil {
 			return err
 		}
 	}
-	return e.cfg.Volumes.RemovePodDir(p.UID)
+	return e.cfg.Volumes.RemovePodDir(ctx, p.UID)
 }

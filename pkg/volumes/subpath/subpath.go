@@ -1,6 +1,7 @@
 package subpath
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/hosttree"
 )
 
 // dir is where binds are, in a pod's directory.
@@ -29,7 +31,7 @@ type Mount struct {
 // Bind binds what a path names inside a volume to <podDir>/volume-subpaths/<volume>/<container>/<index>. What is
 // not there is made as a directory. A place that is bound already is bound again only if the path has come to name
 // another file, as it does when a configMap was updated.
-func Bind(podDir string, m Mount) (string, error) {
+func Bind(ctx context.Context, podDir string, m Mount) (string, error) {
 	if err := check(m.Path); err != nil {
 		return "", err
 	}
@@ -54,7 +56,7 @@ func Bind(podDir string, m Mount) (string, error) {
 			return "", err
 		}
 	}
-	if err := makeTarget(source, target); err != nil {
+	if err := makeTarget(ctx, source, target); err != nil {
 		return "", hostfs.Explain(err)
 	}
 	if err := unix.Mount(hostfs.FDPath(source), target, "", unix.MS_BIND, ""); err != nil {
@@ -107,7 +109,7 @@ func makeBeneath(root *os.Root, sub string, mode fs.FileMode) error {
 	return root.Chmod(sub, mode)
 }
 
-func makeTarget(source *os.File, target string) error {
+func makeTarget(ctx context.Context, source *os.File, target string) error {
 	info, err := source.Stat()
 	if err != nil {
 		return err
@@ -118,7 +120,7 @@ func makeTarget(source *os.File, target string) error {
 	if old, err := os.Lstat(target); err == nil && old.IsDir() == info.IsDir() && (old.IsDir() || old.Mode().IsRegular()) {
 		return nil
 	}
-	if err := hostfs.RemoveTree(target); err != nil {
+	if err := hosttree.Remove(ctx, target); err != nil {
 		return err
 	}
 	if info.IsDir() {
@@ -138,7 +140,7 @@ func sameFile(f *os.File, path string) bool {
 }
 
 // Undo undoes the binds of some volumes in every container.
-func Undo(podDir string, of func(volume string) bool) error {
+func Undo(ctx context.Context, podDir string, of func(volume string) bool) error {
 	all := filepath.Join(podDir, dir)
 	dirs, err := os.ReadDir(all)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +149,7 @@ func Undo(podDir string, of func(volume string) bool) error {
 	errs := []error{err}
 	for _, d := range dirs {
 		if volume := filepath.Join(all, d.Name()); of(d.Name()) {
-			errs = append(errs, hostfs.UnmountBelow(volume), hostfs.RemoveTree(volume))
+			errs = append(errs, hostfs.UnmountBelow(volume), hosttree.Remove(ctx, volume))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -17,7 +17,7 @@ import (
 func TestBind_NeverBindsWhatARaceLeadsTo(t *testing.T) {
 	root, podDir, secret := t.TempDir(), t.TempDir(), t.TempDir()
 	t.Cleanup(func() {
-		if err := Undo(podDir, func(string) bool { return true }); err != nil {
+		if err := Undo(context.Background(), podDir, func(string) bool { return true }); err != nil {
 			t.Error(err)
 		}
 	})
@@ -48,7 +48,7 @@ func TestBind_NeverBindsWhatARaceLeadsTo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i := 0; i < 300 || bound == 0 && ctx.Err() == nil; i++ {
-		place, err := Bind(podDir, Mount{Volume: "v", Root: root, Container: "c", Index: i % 3, Path: "at"})
+		place, err := Bind(t.Context(), podDir, Mount{Volume: "v", Root: root, Container: "c", Index: i % 3, Path: "at"})
 		if err != nil {
 			continue
 		}
