@@ -31,7 +31,7 @@ func (a *agent) parts() []func(context.Context) error {
 		quiet(func(ctx context.Context) { a.node.monitor.Run(ctx, a.node.agent.Poke) }),
 		a.preload,
 		quiet(func(ctx context.Context) { footprint.Run(ctx, slog.Default()) }),
-		quiet(a.upkeep.rotator.Run), quiet(a.images.collector.Run), quiet(a.reports.meter.RunClaims),
+		quiet(a.upkeep.rotator.Run), quiet(a.images.collector.Run), quiet(a.reports.meter.RunClaims), quiet(a.node.usage.Run),
 	}
 	if a.api.objects != nil {
 		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.follower().Run))

@@ -21,10 +21,11 @@ func (a *agent) wireGuard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.node.usage = stats.New(a.measured(ctx))
 	a.node.guard = eviction.New(eviction.Config{
 		Limits: limits, Reclaim: []func(context.Context) error{a.images.collector.Reclaim},
 		Standalone: a.api.client == nil,
-		Stats:      stats.New(a.measured(ctx)),
+		Stats:      a.node.usage,
 		Pods:       a.pods.set, Changed: func() { a.node.agent.Poke() }, Log: slog.Default(),
 		Event: func(p *v1.Pod, typ, reason, message string) {
 			if p == nil {

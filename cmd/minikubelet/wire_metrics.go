@@ -12,7 +12,6 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
-	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
 // meters are what the HTTPS API tells monitoring.
@@ -28,13 +27,13 @@ func (a *agent) meters() map[string]http.Handler {
 }
 
 // wireMeters makes what measures when it is asked.
-func (a *agent) wireMeters(ctx context.Context) error {
+func (a *agent) wireMeters(context.Context) error {
 	var up unix.Sysinfo_t
 	if err := unix.Sysinfo(&up); err != nil {
 		return fmt.Errorf("cannot read how long the machine is up: %w", err)
 	}
 	a.reports.meter = metrics.NewCollector(metrics.Config{
-		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: stats.New(a.measured(ctx)), Volumes: a.local.volumes.Stats,
+		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: a.node.usage, Volumes: a.local.volumes.Stats,
 		Cgroup: a.local.cgroups.RootDir, V2: a.local.cgroups.V2(), Boot: time.Now().Add(-time.Duration(up.Uptime) * time.Second),
 	})
 	ttl := func(of string, r *certs.Rotation) prometheus.Collector {

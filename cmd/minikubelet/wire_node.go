@@ -15,6 +15,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/sources/feed"
+	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
 // nodeParts are what registers the Node, and what its status and its pressure rest on.
@@ -22,6 +23,7 @@ type nodeParts struct {
 	agent   *node.Agent
 	monitor *cri.Monitor
 	guard   *eviction.Guard
+	usage   *stats.Source // measures what the guard and the meter tell
 	taints  *feed.Taints
 }
 

@@ -57,16 +57,19 @@ type FS struct {
 // Source measures.
 type Source struct {
 	cfg   Config
-	walks walks
+	walks *walks
 }
 
-// New returns a source of measurements. Nothing is read yet.
+// New returns a source of measurements. Nothing is read yet. Disk needs Run.
 func New(cfg Config) *Source {
 	if cfg.ImageDir == "" {
 		cfg.ImageDir = cfg.RootDir
 	}
-	return &Source{cfg: cfg, walks: walks{last: map[string]walk{}}}
+	return &Source{cfg: cfg, walks: newWalks()}
 }
+
+// Run walks the directories of pods for Disk until the context ends.
+func (s *Source) Run(ctx context.Context) { s.walks.run(ctx) }
 
 // Node measures the node. What cannot be measured stays zero and is in the error; the rest holds.
 func (s *Source) Node(context.Context) (Node, error) {

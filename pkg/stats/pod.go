@@ -34,6 +34,10 @@ type Usage struct{ Bytes, Inodes int64 }
 
 func (u *Usage) add(o Usage) { u.Bytes += o.Bytes; u.Inodes += o.Inodes }
 
+func (u Usage) most(o Usage) Usage {
+	return Usage{Bytes: max(u.Bytes, o.Bytes), Inodes: max(u.Inodes, o.Inodes)}
+}
+
 // Memory measures the memory and the processes of pods. A pod without a cgroup, or whose cgroup cannot be read, is
 // missing in the answer.
 func (s *Source) Memory(ctx context.Context, pods []*v1.Pod) (map[types.UID]Pod, error) {
@@ -57,47 +61,55 @@ func (s *Source) Memory(ctx context.Context, pods []*v1.Pod) (map[types.UID]Pod,
 	return all, err
 }
 
-// Disk measures what pods keep on the node. Large directories are walked less often than this is called; their last
-// measure stands in between.
+// Disk measures what pods keep on the node. Large directories are walked less often than this is called, and a walk that
+// takes long goes on beside: until it ends, a directory holds what it held before, or what was counted so far if that is
+// more. Run must run meanwhile.
 func (s *Source) Disk(ctx context.Context, pods []*v1.Pod) (map[types.UID]Pod, error) {
 	runtime, err := s.runtime(ctx)
-	all := make(map[types.UID]Pod, len(pods))
-	var seen []string
+	dirs := make(map[types.UID][]string, len(pods))
 	for _, p := range pods {
-		measured := Pod{Containers: containers(p, runtime[p.UID]), Volumes: map[string]Usage{}}
-		logs := filepath.Join(s.cfg.LogDir, pod.LogDirName(p))
-		for i := range measured.Containers {
-			c := &measured.Containers[i]
-			dir := filepath.Join(logs, c.Name)
-			seen = append(seen, dir)
-			c.Logs = s.walks.usage(ctx, dir)
-			measured.Disk.add(c.Logs)
-			measured.Disk.add(c.Writable)
-		}
-		for _, v := range p.Spec.Volumes {
-			kind := ""
-			switch {
-			case v.EmptyDir != nil:
-				kind = "kubernetes.io~empty-dir"
-			case v.ConfigMap != nil:
-				kind = "kubernetes.io~configmap"
-			default:
-				continue
-			}
-			dir := filepath.Join(s.podDir(p), "volumes", kind, v.Name)
-			seen = append(seen, dir)
-			used := s.walks.usage(ctx, dir)
-			if v.EmptyDir != nil {
-				measured.Volumes[v.Name] = used
-			}
-			if v.EmptyDir == nil || v.EmptyDir.Medium == v1.StorageMediumDefault {
-				measured.Disk.add(used)
-			}
-		}
-		all[p.UID] = measured
+		s.measure(p, nil, func(dir string) Usage {
+			dirs[p.UID] = append(dirs[p.UID], dir)
+			return Usage{}
+		})
 	}
-	s.walks.forget(seen)
+	s.walks.refresh(ctx, dirs)
+	all := make(map[types.UID]Pod, len(pods))
+	for _, p := range pods {
+		all[p.UID] = s.measure(p, runtime[p.UID], s.walks.usage)
+	}
 	return all, errors.Join(err, ctx.Err())
+}
+
+// measure adds up what a pod keeps, by what used says of each of its directories.
+func (s *Source) measure(p *v1.Pod, runtime map[string]RuntimeUsage, used func(dir string) Usage) Pod {
+	measured := Pod{Containers: containers(p, runtime), Volumes: map[string]Usage{}}
+	logs := filepath.Join(s.cfg.LogDir, pod.LogDirName(p))
+	for i := range measured.Containers {
+		c := &measured.Containers[i]
+		c.Logs = used(filepath.Join(logs, c.Name))
+		measured.Disk.add(c.Logs)
+		measured.Disk.add(c.Writable)
+	}
+	for _, v := range p.Spec.Volumes {
+		kind := ""
+		switch {
+		case v.EmptyDir != nil:
+			kind = "kubernetes.io~empty-dir"
+		case v.ConfigMap != nil:
+			kind = "kubernetes.io~configmap"
+		default:
+			continue
+		}
+		u := used(filepath.Join(s.podDir(p), "volumes", kind, v.Name))
+		if v.EmptyDir != nil {
+			measured.Volumes[v.Name] = u
+		}
+		if v.EmptyDir == nil || v.EmptyDir.Medium == v1.StorageMediumDefault {
+			measured.Disk.add(u)
+		}
+	}
+	return measured
 }
 
 func (s *Source) runtime(ctx context.Context) (map[types.UID]map[string]RuntimeUsage, error) {

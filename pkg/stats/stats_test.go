@@ -2,12 +2,9 @@ package stats
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -24,65 +21,6 @@ func write(t *testing.T, path string, size int) {
 	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func TestDiskUsage_CountsBlocksOnceAndFollowsNothing(t *testing.T) {
-	dir := t.TempDir()
-	empty, err := diskUsage(t.Context(), dir)
-	if err != nil || empty.Inodes != 1 {
-		t.Fatalf("an empty directory: %+v %v", empty, err)
-	}
-	outside := filepath.Join(t.TempDir(), "big")
-	write(t, outside, 1<<20)
-	write(t, filepath.Join(dir, "a"), 64<<10)
-	write(t, filepath.Join(dir, "sub/b"), 64<<10)
-	if err := os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "sub/a2")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Dir(outside), filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
-	}
-	got, err := diskUsage(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.Inodes != 5 { // the directory, sub, a, b and the link
-		t.Errorf("%d inodes", got.Inodes)
-	}
-	if got.Bytes < 128<<10 || got.Bytes > 256<<10 {
-		t.Errorf("%d bytes, want about %d", got.Bytes, 128<<10)
-	}
-	if got, err := diskUsage(t.Context(), filepath.Join(dir, "none")); got != (Usage{}) || !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no directory: %+v %v", got, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := diskUsage(ctx, dir); !errors.Is(err, context.Canceled) {
-		t.Errorf("a walk that is called off: %v", err)
-	}
-}
-
-func TestWalks_RestInProportionToWhatTheyTook(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "a"), 4096)
-	synctest.Test(t, func(t *testing.T) { // the clock stands still while a walk runs, so none has to rest
-		w := walks{last: map[string]walk{}}
-		first := w.usage(t.Context(), dir)
-		write(t, filepath.Join(dir, "b"), 4096)
-		second := w.usage(t.Context(), dir)
-		if second.Inodes != first.Inodes+1 {
-			t.Errorf("%d inodes after %d", second.Inodes, first.Inodes)
-		}
-		w.last[dir] = walk{usage: second, due: time.Now().Add(time.Second)}
-		write(t, filepath.Join(dir, "c"), 4096)
-		if got := w.usage(t.Context(), dir); got != second {
-			t.Errorf("walked again while it rests: %+v", got)
-		}
-		w.forget(nil)
-		if got := w.usage(t.Context(), dir); got.Inodes != 4 {
-			t.Errorf("a forgotten directory: %+v", got)
-		}
-	})
 }
 
 func TestWorkingSet(t *testing.T) {
@@ -182,6 +120,7 @@ func TestPods(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
+	go s.Run(t.Context())
 	disk, err := s.Disk(t.Context(), []*v1.Pod{p, other})
 	if err != nil {
 		t.Fatal(err)
