@@ -8,5 +8,8 @@
 //	             v
 //	           reclaim images and dead containers -> observe again -> still met? -> rank pods -> order one to stop
 //
+// Memory and processes are looked at and relieved first and without a wait. What is about the disk takes its time, for it
+// walks what pods have written and removes images: it goes on beside, one look after another.
+//
 // threshold.go, decide.go and rank.go are pure; run.go drives them.
 package eviction

@@ -62,14 +62,16 @@ type Config struct {
 
 // Guard watches the node.
 type Guard struct {
-	cfg     Config
-	state   state
-	evicted types.UID // ordered to stop for the node's sake, maybe not gone yet
-	since   time.Time // of that order
+	cfg   Config
+	state state
+	wake  chan struct{} // to Run: look again
 
 	mu       sync.Mutex
 	pressure []v1.NodeConditionType
-	newer    *Limits // taken up at the next look
+	newer    *Limits   // taken up at the next look
+	evicted  types.UID // ordered to stop for the node's sake, maybe not gone yet
+	since    time.Time // of that order
+	busy     bool      // with the disk
 }
 
 // New returns a guard. It looks at nothing before Run.
@@ -78,7 +80,7 @@ func New(cfg Config) *Guard {
 	if cfg.Interval == 0 {
 		cfg.Interval = 10 * time.Second
 	}
-	return &Guard{cfg: cfg}
+	return &Guard{cfg: cfg, wake: make(chan struct{}, 1)}
 }
 
 // SetLimits changes the limits from the next look on. Soft thresholds begin to count anew; a pressure that stands goes on
@@ -106,90 +108,153 @@ func (g *Guard) Pressure() []v1.NodeConditionType {
 	return slices.Clone(g.pressure)
 }
 
-// Run watches until the context ends.
+// Run watches until the context ends. What takes its time, measuring and freeing the disk, goes on beside: the look at the
+// node's memory, and who must go for it, never wait for that.
 func (g *Guard) Run(ctx context.Context) {
+	var disk sync.WaitGroup
+	defer disk.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			timer.Reset(g.pass(ctx))
+		case <-g.wake:
 		case <-ctx.Done():
 			return
 		}
+		wait, look := g.pass(ctx)
+		if g.begin() {
+			disk.Go(func() {
+				defer g.end()
+				g.disk(ctx, look)
+			})
+		}
+		timer.Reset(wait)
 	}
 }
 
-// pass looks at the node once and says when to look again.
-func (g *Guard) pass(ctx context.Context) time.Duration {
+// begin reports whether the disk may be looked at: one look after another.
+func (g *Guard) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.busy
+	g.busy = true
+	return first
+}
+
+func (g *Guard) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.busy = false
+}
+
+// look is what one look at the node has found.
+type look struct {
+	limits Limits // that held
+	due    []Threshold
+	seen   observations
+	pods   []*v1.Pod
+	shared bool
+}
+
+// first is the threshold that something must be done about first, of the disk or of all else.
+func (l look) first(ofDisk bool) (Threshold, bool) {
+	i := slices.IndexFunc(l.due, func(t Threshold) bool { return t.ofDisk() == ofDisk })
+	if i < 0 {
+		return Threshold{}, false
+	}
+	return l.due[i], true
+}
+
+// pass looks at the node once, relieves its memory, and says when to look again.
+func (g *Guard) pass(ctx context.Context) (time.Duration, look) {
 	g.takeLimits()
 	now := time.Now()
 	node, err := g.cfg.Stats.Node(ctx)
 	if err != nil && ctx.Err() == nil {
 		g.cfg.Log.Warn("cannot measure all of the node", "error", err)
 	}
-	seen := observe(node)
-	var due []Threshold
+	l := look{limits: g.cfg.Limits, seen: observe(node), shared: node.Shared}
 	var pressure []v1.NodeConditionType
-	g.state, due, pressure = g.state.next(g.cfg.Thresholds, seen, g.cfg.Transition, now)
+	g.state, l.due, pressure = g.state.next(g.cfg.Thresholds, l.seen, g.cfg.Transition, now)
 	g.publish(pressure)
 
-	pods := candidates(g.cfg.Pods.Active(), g.cfg.Standalone)
-	if g.enforceLimits(ctx, pods, node.Shared) || ctx.Err() != nil {
-		return g.cfg.Interval // what they give back is seen at the next look
+	l.pods = candidates(g.cfg.Pods.Active(), g.cfg.Standalone)
+	if t, ok := l.first(false); ok && !g.waiting(now) && !g.relieve(ctx, t, l) {
+		return g.cfg.Interval, l // looking sooner would not help
 	}
-	if len(due) > 0 && !g.waiting(now) && !g.relieve(ctx, due[0], seen, pods, node.Shared) {
-		return g.cfg.Interval // looking sooner would not help
+	if g.waiting(now) || near(g.cfg.Thresholds, l.seen) {
+		return min(soon, g.cfg.Interval), l
 	}
-	if g.waiting(now) || near(g.cfg.Thresholds, seen) {
-		return min(soon, g.cfg.Interval)
+	return g.cfg.Interval, l
+}
+
+// disk enforces the pods' own limits and relieves the node's disk. What one pod gives back is seen at the next look, so
+// nobody else has to go at this one.
+func (g *Guard) disk(ctx context.Context, l look) {
+	if g.enforceLimits(ctx, l.pods, l.shared) || ctx.Err() != nil {
+		return
 	}
-	return g.cfg.Interval
+	t, ok := l.first(true)
+	if !ok || g.waiting(time.Now()) {
+		return
+	}
+	if g.relieve(ctx, t, l) && g.waiting(time.Now()) {
+		select { // whether the pod is gone is looked at soon
+		case g.wake <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // waiting reports whether a pod that was evicted is still on its way out.
 func (g *Guard) waiting(now time.Time) bool {
-	return g.evicted != "" && now.Sub(g.since) < patience && !g.cfg.Pods.Gone(g.evicted)
+	g.mu.Lock()
+	evicted, since := g.evicted, g.since
+	g.mu.Unlock()
+	return evicted != "" && now.Sub(since) < patience && !g.cfg.Pods.Gone(evicted)
 }
 
 // relieve frees what a threshold asks for: first what no pod misses, then at most one pod. It reports whether it could.
-func (g *Guard) relieve(ctx context.Context, t Threshold, seen observations, pods []*v1.Pod, shared bool) bool {
+func (g *Guard) relieve(ctx context.Context, t Threshold, l look) bool {
 	info, _ := t.Signal.info()
 	g.cfg.Event(nil, v1.EventTypeWarning, "EvictionThresholdMet", "Attempting to reclaim "+string(info.resource))
-	if info.condition == v1.NodeDiskPressure {
+	if t.ofDisk() {
 		for _, reclaim := range g.cfg.Reclaim {
 			if err := reclaim(ctx); err != nil {
 				g.cfg.Log.Warn("cannot free what is not used", "resource", info.resource, "error", err)
 			}
 		}
 		node, err := g.cfg.Stats.Node(ctx)
-		if after := observe(node); err == nil && !slices.ContainsFunc(g.cfg.Thresholds, func(t Threshold) bool { return t.crossed(after, true) }) {
+		if after := observe(node); err == nil && !slices.ContainsFunc(l.limits.Thresholds, func(t Threshold) bool { return t.crossed(after, true) }) {
 			g.cfg.Log.Info("freed enough without evicting a pod", "resource", info.resource)
 			return true
 		}
 	}
 	measure := g.cfg.Stats.Disk
-	if info.condition != v1.NodeDiskPressure {
+	if !t.ofDisk() {
 		measure = g.cfg.Stats.Memory
 	}
-	used, err := measure(ctx, pods)
+	used, err := measure(ctx, l.pods)
 	if err != nil {
 		g.cfg.Log.Warn("cannot measure all pods", "error", err)
 	}
 	if ctx.Err() != nil || err != nil && len(used) == 0 {
 		return false // blind: any choice would be a wrong one
 	}
-	p := victim(t.Signal, pods, used, shared)
+	p := victim(t.Signal, l.pods, used, l.shared)
 	if p == nil {
 		g.cfg.Log.Error("the node is short of a resource and has no pod that may be evicted", "resource", info.resource)
 		return false
 	}
 	grace := hardGrace
 	if t.Soft {
-		grace = min(g.cfg.MaxPodGrace, pod.GracePeriod(p))
+		grace = min(l.limits.MaxPodGrace, pod.GracePeriod(p))
 	}
+	g.mu.Lock()
 	g.evicted, g.since = p.UID, time.Now()
-	g.evict(p, grace, message(t, seen, p, used[p.UID]))
+	g.mu.Unlock()
+	g.evict(p, grace, message(t, l.seen, p, used[p.UID]))
 	return true
 }
 

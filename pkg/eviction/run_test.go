@@ -28,6 +28,7 @@ type machine struct {
 	err     error
 	pods    []*v1.Pod
 	lingers bool
+	hangs   bool // what is about the disk
 	log     []string
 	epoch   time.Time
 }
@@ -42,7 +43,10 @@ func (m *machine) Memory(context.Context, []*v1.Pod) (map[types.UID]stats.Pod, e
 	return m.used, m.err
 }
 
-func (m *machine) Disk(context.Context, []*v1.Pod) (map[types.UID]stats.Pod, error) {
+func (m *machine) Disk(ctx context.Context, _ []*v1.Pod) (map[types.UID]stats.Pod, error) {
+	if m.hangs {
+		<-ctx.Done()
+	}
 	return m.used, m.err
 }
 
@@ -194,6 +198,47 @@ func TestGuard_LocalLimitsHoldOnAHealthyNode(t *testing.T) {
 		if len(g.Pressure()) != 0 {
 			t.Error("a pod's own limit is not the node's pressure")
 		}
+	})
+}
+
+func TestGuard_EvictsForMemoryWhileTheDiskIsMeasuredOrFreedForEver(t *testing.T) {
+	for name, full := range map[string]bool{"measuring a pod with a limit": false, "freeing a full disk": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limit := resource.MustParse("1Mi")
+				limited := aPod("limited", 0)
+				m := &machine{node: well(), hangs: true, pods: []*v1.Pod{limited, aPod("big", 0)}}
+				m.used = map[types.UID]stats.Pod{"limited": {WorkingSet: 10}, "big": {WorkingSet: 20}}
+				if full {
+					m.node.Nodefs.Bytes = stats.Amount{Available: 5, Capacity: 100}
+				} else {
+					limited.Spec.Volumes = []v1.Volume{{Name: "v", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{SizeLimit: &limit}}}}
+				}
+				g := m.start(t, func(c *Config) {
+					c.Reclaim = []func(context.Context) error{func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+				})
+				m.expect(t, 15*time.Second)
+				m.set(func() { m.node.Memory = short().Memory })
+				m.expect(t, 20500*time.Millisecond, "20s evict big Evicted 1s eviction")
+				m.expect(t, 21500*time.Millisecond, "20s evict big Evicted 1s eviction", "21s evict limited Evicted 1s eviction")
+				if !slices.Contains(g.Pressure(), v1.NodeMemoryPressure) {
+					t.Errorf("pressure %v", g.Pressure())
+				}
+			})
+		})
+	}
+}
+
+func TestGuard_LooksSoonAfterAnEvictionForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := well()
+		full.Nodefs.Bytes = stats.Amount{Available: 5, Capacity: 100}
+		m := &machine{node: full, lingers: true, pods: []*v1.Pod{aPod("a", 0), aPod("b", 0)}}
+		m.used = map[types.UID]stats.Pod{"a": {Disk: stats.Usage{Bytes: 2}}, "b": {Disk: stats.Usage{Bytes: 1}}}
+		m.start(t, nil)
+		m.expect(t, 2500*time.Millisecond, "0s evict a Evicted 1s eviction")
+		m.set(func() { m.lingers = false })
+		m.expect(t, 4*time.Second, "0s evict a Evicted 1s eviction", "3s evict b Evicted 1s eviction")
 	})
 }
 

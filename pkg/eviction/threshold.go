@@ -68,6 +68,12 @@ type Threshold struct {
 	Reclaim Value         // how much beyond the line must be free again before the pressure is over
 }
 
+// ofDisk reports whether the threshold is of a file system.
+func (t Threshold) ofDisk() bool {
+	info, _ := t.Signal.info()
+	return info.condition == v1.NodeDiskPressure
+}
+
 // Settings are the fields of KubeletConfiguration that thresholds are made of, by signal.
 type Settings struct {
 	Hard, Soft, SoftGracePeriod, MinimumReclaim map[string]string
