@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -65,8 +64,8 @@ func (j *joined) endures() {
 		n, _ := sample(ask(client, "", "https://"+address+"/metrics"), "go_goroutines ")
 		return n
 	}
-	before, began := j.memory("VmRSS"), goroutines()
-	j.forgetPeak()
+	before, began := j.agent.Memory("VmRSS"), goroutines()
+	j.agent.ForgetPeak()
 
 	// Whom the node knows: logs and lists that nobody reads.
 	for i := range 100 {
@@ -105,7 +104,7 @@ func (j *joined) endures() {
 		dial()
 	}
 	j.eventually("it answers who comes behind them", well)
-	peak := j.memory("VmHWM")
+	peak := j.agent.Memory("VmHWM")
 	j.t.Logf("MEMORY of the agent: %d KiB before, %d KiB at most, %d connections", before, peak, len(open))
 	if peak > before+most {
 		j.t.Errorf("the agent has used %d KiB more than before, want at most %d", peak-before, most)
@@ -131,32 +130,4 @@ func (j *joined) refusal(c net.Conn, say string) string {
 		return err.Error()
 	}
 	return resp.Status
-}
-
-// memory is a figure of the agent's /proc/PID/status in KiB.
-func (j *joined) memory(name string) int {
-	j.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", j.agent.Process().Pid()))
-	if err != nil {
-		j.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); f[0] == name+":" {
-			n, err := strconv.Atoi(f[1])
-			if err != nil {
-				j.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	j.t.Fatalf("no %s in\n%s", name, b)
-	return 0
-}
-
-// forgetPeak begins the peak of the agent's memory anew.
-func (j *joined) forgetPeak() {
-	j.t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", j.agent.Process().Pid()), []byte("5"), 0); err != nil {
-		j.t.Fatal(err)
-	}
 }

@@ -6,6 +6,7 @@
 //	web ask URL          GET again and again, each time over a new connection; print failures, and at SIGTERM the sums
 //	web get URL          print the answer to a GET, exit 1 unless the code is 2xx or 3xx
 //	web test PATH        exit 0 when the path exists
+//	web nest PATH LEVELS make directories of 255-byte names in each other, and end
 //	web exit CODE        exit with a code
 //	web echo WORD...     print the words
 //	web cat              copy standard input to standard output
@@ -147,6 +148,8 @@ func command(name string, args []string) int {
 			return 1
 		}
 		return 0
+	case name == "nest" && len(args) == 2:
+		return nest(args[0], args[1])
 	case name == "exit" && len(args) == 1:
 		code, err := strconv.Atoi(args[0])
 		if err != nil {
@@ -164,6 +167,24 @@ func command(name string, args []string) int {
 	}
 	fmt.Fprintf(os.Stderr, "web: unknown command %q\n", append([]string{name}, args...))
 	return 2
+}
+
+func nest(dir, levels string) int {
+	n, err := strconv.Atoi(levels)
+	if err == nil {
+		err = os.Chdir(dir)
+	}
+	below := strings.Repeat("d", 255)
+	for ; n > 0 && err == nil; n-- { // no path is long enough to name them
+		if err = os.Mkdir(below, 0o755); err == nil {
+			err = os.Chdir(below)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%.300v, %d levels before the last\n", err, n)
+		return 1
+	}
+	return 0
 }
 
 func get(url string) int {
