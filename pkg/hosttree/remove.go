@@ -21,8 +21,12 @@ var ErrMounted = errors.New("something is mounted there")
 
 // Remove removes a directory, or a file, and all in it. It follows no symbolic link and enters no mount: where one is found
 // below, the error is ErrMounted and what is mounted stays whole. What cannot be removed is told, all else is removed. A
-// removal that ends with its context is continued by the next. What is not there is no error.
+// removal that ends with its context is continued by the next. What is not there is no error, and what has a name that no file
+// system takes cannot be there.
 func Remove(ctx context.Context, path string) error {
+	if len(filepath.Base(path)) > unix.NAME_MAX {
+		return nil
+	}
 	parent, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

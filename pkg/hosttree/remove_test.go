@@ -110,6 +110,12 @@ func TestRemove_TakesAFileALinkAndWhatIsNotThere(t *testing.T) {
 	}
 }
 
+func TestRemove_TakesANameThatNoFileSystemTakesForGone(t *testing.T) {
+	if err := hosttree.Remove(t.Context(), filepath.Join(t.TempDir(), strings.Repeat("n", 256))); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRemove_FollowsNoLinkAndEntersNoMount(t *testing.T) {
 	for _, depth := range []int{1, 40} {
 		t.Run(fmt.Sprint(depth, " deep"), func(t *testing.T) {
