@@ -1,7 +1,9 @@
 package cri
 
 import (
+	"encoding/json"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 
@@ -17,7 +19,7 @@ type Env struct{ Name, Value string }
 // Mount is one path of the host, or an image, in a container.
 type Mount struct {
 	HostPath      string
-	ContainerPath string // absolute
+	ContainerPath string // one that is not absolute is taken to begin at the root
 	ReadOnly      bool
 	RecursiveRO   bool // read-only with everything mounted below it; needs a handler with RecursiveReadOnly
 	Relabel       bool // SELinux
@@ -66,6 +68,10 @@ func Container(in ContainerInput) (*runtimeapi.ContainerConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up container %s: %w", c.Name, err)
 	}
+	annotations, err := containerAnnotations(in.Pod, c, in.Attempt)
+	if err != nil {
+		return nil, fmt.Errorf("cannot set up container %s: %w", c.Name, err)
+	}
 	cfg := &runtimeapi.ContainerConfig{
 		Metadata:    &runtimeapi.ContainerMetadata{Name: c.Name, Attempt: in.Attempt},
 		Image:       &runtimeapi.ImageSpec{Image: in.Image.ID, UserSpecifiedImage: c.Image},
@@ -73,7 +79,7 @@ func Container(in ContainerInput) (*runtimeapi.ContainerConfig, error) {
 		Args:        in.Args,
 		WorkingDir:  c.WorkingDir,
 		Labels:      containerLabels(in.Pod, c),
-		Annotations: containerAnnotations(in.Pod, c, in.Attempt),
+		Annotations: annotations,
 		LogPath:     ContainerLogPath(c.Name, in.Attempt),
 		Stdin:       c.Stdin,
 		StdinOnce:   c.StdinOnce,
@@ -105,7 +111,7 @@ func containerLabels(p *v1.Pod, c *v1.Container) map[string]string {
 	}
 }
 
-func containerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) map[string]string {
+func containerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) (map[string]string, error) {
 	m := map[string]string{
 		AnnotationHash:          pod.ContainerHash(c),
 		AnnotationRestartCount:  strconv.FormatUint(uint64(attempt), 10),
@@ -118,7 +124,21 @@ func containerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) map[string
 	if s := p.DeletionGracePeriodSeconds; s != nil {
 		m[AnnotationDeletionGrace] = strconv.FormatInt(*s, 10)
 	}
-	return m
+	if len(c.Ports) > 0 {
+		b, err := json.Marshal(c.Ports)
+		if err != nil {
+			return nil, fmt.Errorf("cannot encode its ports: %w", err)
+		}
+		m[AnnotationPorts] = string(b)
+	}
+	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil {
+		b, err := json.Marshal(c.Lifecycle.PreStop)
+		if err != nil {
+			return nil, fmt.Errorf("cannot encode its preStop hook: %w", err)
+		}
+		m[AnnotationPreStop] = string(b)
+	}
+	return m, nil
 }
 
 func mounts(in []Mount) ([]*runtimeapi.Mount, error) {
@@ -130,6 +150,9 @@ func mounts(in []Mount) ([]*runtimeapi.Mount, error) {
 		r := &runtimeapi.Mount{
 			ContainerPath: m.ContainerPath, HostPath: m.HostPath, Readonly: m.ReadOnly, SelinuxRelabel: m.Relabel,
 			RecursiveReadOnly: m.RecursiveRO, ImageSubPath: m.ImageSubPath,
+		}
+		if !path.IsAbs(r.ContainerPath) {
+			r.ContainerPath = "/" + r.ContainerPath
 		}
 		if m.Image != "" {
 			r.Image = &runtimeapi.ImageSpec{Image: m.Image}

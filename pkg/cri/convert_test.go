@@ -169,7 +169,10 @@ func TestContainer_DescribesContainer(t *testing.T) {
 		}
 		c := &p.Spec.Containers[0]
 		c.Stdin, c.TTY = true, true
-		c.Lifecycle = &v1.Lifecycle{StopSignal: new(v1.Signal("SIGRTMIN+3"))}
+		c.Lifecycle = &v1.Lifecycle{
+			StopSignal: new(v1.Signal("SIGRTMIN+3")), PreStop: &v1.LifecycleHandler{Exec: &v1.ExecAction{Command: []string{"/bye", "<now>"}}},
+		}
+		c.Ports = []v1.ContainerPort{{Name: "http", ContainerPort: 8080, HostPort: 80, Protocol: v1.ProtocolTCP}, {ContainerPort: 53, Protocol: v1.ProtocolUDP}}
 		c.SecurityContext = &v1.SecurityContext{
 			RunAsUser: new(int64(1001)), RunAsGroup: new(int64(1002)), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
 			Capabilities:    &v1.Capabilities{Add: []v1.Capability{"NET_ADMIN"}, Drop: []v1.Capability{"ALL"}},
@@ -188,7 +191,7 @@ func TestContainer_DescribesContainer(t *testing.T) {
 		Command: []string{"/web"}, Args: []string{"-v"}, Env: []Env{{"A", "1"}}, ExtraGroups: []int64{4000},
 		Mounts: []Mount{
 			{HostPath: "/h", ContainerPath: "/c", ReadOnly: true, RecursiveRO: true, Propagation: v1.MountPropagationHostToContainer},
-			{Image: "sha256:2", ContainerPath: "/i", ImageSubPath: "d", ReadOnly: true},
+			{Image: "sha256:2", ContainerPath: "i", ImageSubPath: "d", ReadOnly: true},
 		},
 		Devices: []Device{{"/dev/h", "/dev/c", "rw"}}, CDIDevices: []string{"v/d=1"},
 		Node: Node{
@@ -219,6 +222,9 @@ func TestContainer_DescribesContainer(t *testing.T) {
 			"io.kubernetes.container.terminationMessagePath":   "/dev/termination-log",
 			"io.kubernetes.container.terminationMessagePolicy": "File",
 			"io.kubernetes.pod.terminationGracePeriod":         "30",
+			"io.kubernetes.container.preStopHandler":           `{"exec":{"command":["/bye","\u003cnow\u003e"]}}`,
+			"io.kubernetes.container.ports": `[{"name":"http","hostPort":80,"containerPort":8080,"protocol":"TCP"},` +
+				`{"containerPort":53,"protocol":"UDP"}]`,
 		},
 		LogPath: "main/3.log", Stdin: true, Tty: true, StopSignal: runtimeapi.Signal_SIGRTMINPLUS3,
 		Linux: &runtimeapi.LinuxContainerConfig{

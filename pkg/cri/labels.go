@@ -8,8 +8,8 @@ const (
 	LabelContainerName = "io.kubernetes.container.name"
 )
 
-// Annotations of containers in the runtime: what the agent wants to know of a container when the pod's specification has
-// changed or is gone.
+// Annotations of containers in the runtime: what an agent wants to know of a container when the pod's specification has
+// changed or is gone. The last two, in JSON, are for other programs and for a kubelet that takes the node over.
 const (
 	AnnotationHash          = "io.kubernetes.container.hash"
 	AnnotationRestartCount  = "io.kubernetes.container.restartCount"
@@ -17,4 +17,6 @@ const (
 	AnnotationMessagePolicy = "io.kubernetes.container.terminationMessagePolicy"
 	AnnotationGracePeriod   = "io.kubernetes.pod.terminationGracePeriod"
 	AnnotationDeletionGrace = "io.kubernetes.pod.deletionGracePeriod"
+	AnnotationPorts         = "io.kubernetes.container.ports"
+	AnnotationPreStop       = "io.kubernetes.container.preStopHandler"
 )

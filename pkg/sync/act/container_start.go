@@ -172,7 +172,7 @@ func (e *Executor) mounts(ctx context.Context, p *v1.Pod, c *v1.Container, env *
 	var out []cri.Mount
 	own := true
 	for _, v := range vols {
-		own = own && v.ContainerPath != etcHosts
+		own = own && filepath.Clean(v.ContainerPath) != etcHosts
 		m, err := e.volumeMount(ctx, p, v)
 		if err != nil {
 			return nil, err
