@@ -7,7 +7,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/downward"
+	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/subpath"
 )
 
@@ -26,7 +28,7 @@ type Mount struct {
 
 // ContainerMounts lists the mounts of a container, in spec order. Env looks up the container's own variables, for
 // subPathExpr; nil has none. A subPath is opened beneath its volume and bound to a place of its own, so that nobody can
-// swap it for a link to elsewhere later; Unmount undoes it.
+// swap it for a link to elsewhere later; Unmount undoes it. Mounts that lie in read-only volumes find their mount points.
 func (v *Volumes) ContainerMounts(ctx context.Context, p *v1.Pod, c *v1.Container, env func(name string) (string, bool)) ([]Mount, error) {
 	l, err := v.ledger(p.UID, false)
 	if err != nil {
@@ -40,6 +42,9 @@ func (v *Volumes) ContainerMounts(ctx context.Context, p *v1.Pod, c *v1.Containe
 			return nil, fmt.Errorf("cannot mount volume %s at %s in container %s: %w", c.VolumeMounts[i].Name, c.VolumeMounts[i].MountPath, c.Name, err)
 		}
 		mounts = append(mounts, m)
+	}
+	if err := of.makePoints(ctx, mounts); err != nil {
+		return nil, fmt.Errorf("cannot mount volumes within others in container %s: %w", c.Name, err)
 	}
 	return mounts, nil
 }
@@ -87,7 +92,11 @@ func (o mounting) mount(ctx context.Context, index int) (Mount, error) {
 			return Mount{}, err
 		}
 		defer release()
-		if m.HostPath, err = subpath.Bind(ctx, o.dir, subpath.Mount{Volume: vm.Name, Root: e.Path, Container: o.container.Name, Index: index, Path: sub}); err != nil {
+		root := e.Path
+		if content.Has(vol) {
+			root = hostfs.ContentRoot(root, sub)
+		}
+		if m.HostPath, err = subpath.Bind(ctx, o.dir, subpath.Mount{Volume: vm.Name, Root: root, Container: o.container.Name, Index: index, Path: sub}); err != nil {
 			return Mount{}, fmt.Errorf("cannot prepare subPath %q: %w", sub, err)
 		}
 	}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
+	"github.com/minikubelet/minikubelet/pkg/volumes/subpath"
 )
 
 // written is a volume whose files the agent writes: configMap, secret, downwardAPI, projected. All but configMap are in
@@ -32,14 +35,22 @@ func (v *Volumes) written(p *v1.Pod, vol *v1.Volume) setup {
 				return err
 			}
 		}
-		return v.writeContent(ctx, p, e, files)
+		return v.writeContent(ctx, p, vol.Name, e, files)
 	}}
 }
 
-func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, e entry, files hostfs.Files) error {
+func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, name string, e entry, files hostfs.Files) error {
+	bound, err := subpath.Sources(v.podDir(p.UID), name)
+	if err != nil {
+		return err
+	}
+	shown := hostfs.Shown{Files: files, Points: slices.Sorted(maps.Keys(pointsIn(p, name)))}
+	for _, source := range bound {
+		shown.Keep = append(shown.Keep, hostfs.VersionIn(source))
+	}
 	group := ownership(p, true)
 	group.OnMismatch = false // the files are the agent's own and new
-	return hostfs.WriteFiles(e.Path, files, v.cfg.Now(), func(version string) error { return hostfs.Own(ctx, version, group) })
+	return hostfs.WriteFiles(e.Path, shown, v.cfg.Now(), func(version string) error { return hostfs.Own(ctx, version, group) })
 }
 
 // Refresh brings the files of a pod's volumes up to date with the objects that they come from. It tries every volume and
@@ -76,5 +87,5 @@ func (v *Volumes) refresh(ctx context.Context, p *v1.Pod, vol *v1.Volume, l *led
 	if err != nil {
 		return err
 	}
-	return v.writeContent(ctx, p, e, files)
+	return v.writeContent(ctx, p, vol.Name, e, files)
 }

@@ -8,12 +8,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
 
-// Files are what a directory shows, by their slash-separated path in it.
+// Files are files by their slash-separated path in a directory.
 type Files map[string]File
 
 // File is one file of a directory that WriteFiles writes.
@@ -21,6 +20,13 @@ type File struct {
 	Data []byte
 	Mode fs.FileMode
 	UID  *int64 // nil: root's
+}
+
+// Shown is what a directory that WriteFiles writes shows.
+type Shown struct {
+	Files  Files
+	Points []string // mount points in the directory (see MakePoint): updates leave them
+	Keep   []string // names of versions that stay although they are shown no more
 }
 
 const (
@@ -33,8 +39,8 @@ const (
 // version before it is seen.
 //
 //	dir/a.conf -> ..data/a.conf    dir/..data -> ..2026_01_31_12_00_00.123    dir/..2026_01_31_12_00_00.123/a.conf
-func WriteFiles(dir string, files Files, now time.Time, finish func(version string) error) error {
-	for name := range files {
+func WriteFiles(dir string, s Shown, now time.Time, finish func(version string) error) error {
+	for name := range s.Files {
 		if err := checkTarget(name); err != nil {
 			return err
 		}
@@ -44,19 +50,28 @@ func WriteFiles(dir string, files Files, now time.Time, finish func(version stri
 		return err
 	}
 	defer root.Close()
-	current, err := root.Readlink(dataLink)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot use %s: it is no link of the agent's: %w", filepath.Join(dir, dataLink), err)
+	current, err := shownVersion(root)
+	if err != nil {
+		return err
 	}
-	if current == "" || !same(root, current, files) {
-		if current, err = writeVersion(root, dir, files, now, finish); err != nil {
+	if current == "" || !same(root, current, s.Files) {
+		if current, err = writeVersion(root, dir, s.Files, now, finish); err != nil {
 			return Explain(fmt.Errorf("cannot write the volume's files: %w", err))
 		}
 	}
-	if err := link(root, files); err != nil {
+	if err := show(root, current, s.Points); err != nil {
 		return Explain(fmt.Errorf("cannot link the volume's files: %w", err))
 	}
-	return prune(root, current, files)
+	return pruneVersions(root, append(s.Keep, current))
+}
+
+// shownVersion is the version that readers see; "" for none yet.
+func shownVersion(root *os.Root) (string, error) {
+	current, err := root.Readlink(dataLink)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("cannot use %s: it is no link of the agent's: %w", filepath.Join(root.Name(), dataLink), err)
+	}
+	return current, nil
 }
 
 // checkTarget refuses a path that leaves the volume or meets the writer's own names.
@@ -128,15 +143,15 @@ func writeFile(version *os.Root, name string, f File) error {
 	return version.Chmod(name, f.Mode)
 }
 
-// same reports whether a version holds exactly these files with this content. Modes follow from the specification, which
-// does not change.
+// same reports whether a version holds exactly these files with this content, mount points aside. Modes follow from the
+// specification, which does not change.
 func same(root *os.Root, version string, files Files) bool {
 	if CheckComponent(version) != nil {
 		return false
 	}
 	found := 0
 	err := fs.WalkDir(root.FS(), version, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || isFilePoint(d) {
 			return err
 		}
 		want, ok := files[strings.TrimPrefix(name, version+"/")]
@@ -154,51 +169,4 @@ func same(root *os.Root, version string, files Files) bool {
 		return nil
 	})
 	return err == nil && found == len(files)
-}
-
-// tops are the names that a volume shows at its top.
-func tops(files Files) []string {
-	var names []string
-	for name := range files {
-		top, _, _ := strings.Cut(name, "/")
-		names = append(names, top)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-func link(root *os.Root, files Files) error {
-	for _, top := range tops(files) {
-		want := path.Join(dataLink, top)
-		got, err := root.Readlink(top)
-		if err == nil && got == want {
-			continue
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			if err := root.RemoveAll(top); err != nil {
-				return err
-			}
-		}
-		if err := root.Symlink(want, top); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// prune removes what no longer belongs: links to files that are gone, versions that are no longer shown, and what a
-// killed writer left.
-func prune(root *os.Root, current string, files Files) error {
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return fmt.Errorf("cannot list the volume's files: %w", err)
-	}
-	keep := append(tops(files), current, dataLink)
-	var errs []error
-	for _, e := range entries {
-		if !slices.Contains(keep, e.Name()) {
-			errs = append(errs, root.RemoveAll(e.Name()))
-		}
-	}
-	return errors.Join(errs...)
 }

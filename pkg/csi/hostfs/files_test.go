@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -11,7 +12,7 @@ import (
 func TestWriteFiles_RefusesPathsThatLeaveTheVolume(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "..data", "..x/y", "a/./b"} {
 		dir := t.TempDir()
-		err := WriteFiles(dir, Files{name: {Mode: 0o644}}, time.Now(), func(string) error { return nil })
+		err := WriteFiles(dir, Shown{Files: Files{name: {Mode: 0o644}}}, time.Now(), func(string) error { return nil })
 		if err == nil {
 			t.Errorf("write of %q is no error", name)
 		}
@@ -24,11 +25,11 @@ func TestWriteFiles_RefusesPathsThatLeaveTheVolume(t *testing.T) {
 func TestWriteFiles_ShowsNothingOfAVersionThatFailed(t *testing.T) {
 	dir := t.TempDir()
 	ok := func(string) error { return nil }
-	if err := WriteFiles(dir, Files{"a": {Data: []byte("1"), Mode: 0o644}}, time.Now(), ok); err != nil {
+	if err := WriteFiles(dir, Shown{Files: Files{"a": {Data: []byte("1"), Mode: 0o644}}}, time.Now(), ok); err != nil {
 		t.Fatal(err)
 	}
 	boom := errors.New("no space left on device")
-	err := WriteFiles(dir, Files{"a": {Data: []byte("2"), Mode: 0o644}}, time.Now(), func(string) error { return boom })
+	err := WriteFiles(dir, Shown{Files: Files{"a": {Data: []byte("2"), Mode: 0o644}}}, time.Now(), func(string) error { return boom })
 	if !errors.Is(err, boom) {
 		t.Errorf("error is %v", err)
 	}
@@ -37,6 +38,29 @@ func TestWriteFiles_ShowsNothingOfAVersionThatFailed(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("the version that failed is left: %v", entries)
+	}
+}
+
+func TestMakePoint_LeavesAPointThatAnotherContainerUses(t *testing.T) {
+	dir := t.TempDir()
+	for _, p := range []Point{{Path: "d", Dir: true}, {Path: "f"}} {
+		if err := MakePoint(dir, p, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.Dir, p.Shared = !p.Dir, true
+		if err := MakePoint(dir, p, nil); err == nil || !strings.Contains(err.Error(), "one container mounts a file there, another a directory") {
+			t.Errorf("MakePoint(%+v) = %v", p, err)
+		}
+		p.Shared = false
+		if err := MakePoint(dir, p, nil); err != nil {
+			t.Errorf("MakePoint(%+v) = %v", p, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "d"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := MakePoint(dir, Point{Path: "d/below", Dir: true}, nil); err == nil {
+		t.Error("a mount point below a file is no error")
 	}
 }
 
@@ -49,7 +73,8 @@ func FuzzWriteFiles(f *testing.F) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		_ = WriteFiles(dir, Files{first: {Data: []byte("x"), Mode: 0o644}, second: {Mode: 0o600}}, time.Now(), func(string) error { return nil })
+		_ = WriteFiles(dir, Shown{Files: Files{first: {Data: []byte("x"), Mode: 0o644}, second: {Mode: 0o600}}, Points: []string{first + "/" + second}}, time.Now(), func(string) error { return nil })
+		_ = MakePoint(dir, Point{Path: first + "/" + second}, []string{first + "/" + second})
 		if entries, _ := os.ReadDir(outer); len(entries) != 1 {
 			t.Errorf("%q, %q left the volume: %v", first, second, entries)
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
@@ -137,6 +138,25 @@ func sameFile(f *os.File, path string) bool {
 	a, errA := f.Stat()
 	b, errB := os.Lstat(path)
 	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+// Sources lists the directories of a volume that are bound, by their path in its file system.
+func Sources(podDir, volume string) ([]string, error) {
+	all := filepath.Join(podDir, dir, volume)
+	if _, err := os.Lstat(all); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(all))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the subPaths of the volume: %w", err)
+	}
+	var out []string
+	for _, m := range mounts {
+		if info, err := os.Lstat(m.Mountpoint); err == nil && info.IsDir() {
+			out = append(out, m.Root)
+		}
+	}
+	return out, nil
 }
 
 // Undo undoes the binds of some volumes in every container.
