@@ -162,3 +162,36 @@ func TestProjected_JoinsItsSources(t *testing.T) {
 	}
 	n.mustRemove(p)
 }
+
+// The modes are those that a kubelet gives: a file system in memory is sticky.
+func TestContent_HasTheModeAndTheGroupOfAKubeletsVolumes(t *testing.T) {
+	for kind, source := range keyed() {
+		sticky := fs.ModeSticky
+		if kind == kindConfigMap {
+			sticky = 0
+		}
+		for name, c := range map[string]struct {
+			group *int64
+			mode  fs.FileMode
+		}{
+			"without fsGroup": {nil, fs.ModeDir | sticky | 0o777},
+			"with fsGroup":    {new(int64(1234)), fs.ModeDir | fs.ModeSetgid | sticky | 0o777},
+		} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				n := newNode(t)
+				n.setKeys("1", "2")
+				p := one(source)
+				p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: c.group}
+				info := lstat(t, n.mustMount(p, "data"))
+				var gid int64
+				if c.group != nil {
+					gid = *c.group
+				}
+				if got := int64(info.Sys().(*syscall.Stat_t).Gid); info.Mode() != c.mode || got != gid {
+					t.Errorf("mode %s, group %d; want %s, %d", info.Mode(), got, c.mode, gid)
+				}
+				n.mustRemove(p)
+			})
+		}
+	}
+}

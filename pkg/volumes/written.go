@@ -31,7 +31,7 @@ func (v *Volumes) written(p *v1.Pod, vol *v1.Volume) setup {
 			return err
 		}
 		if e.Memory {
-			if err := local.Memory(e.Path, 0, 0o777); err != nil {
+			if err := local.Memory(e.Path, 0, 0o1777); err != nil {
 				return err
 			}
 		}
@@ -39,6 +39,7 @@ func (v *Volumes) written(p *v1.Pod, vol *v1.Volume) setup {
 	}}
 }
 
+// writeContent also gives the group the volume's own directory, as a kubelet does.
 func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, name string, e entry, files hostfs.Files) error {
 	bound, err := subpath.Sources(v.podDir(p.UID), name)
 	if err != nil {
@@ -50,7 +51,7 @@ func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, name string, e en
 	}
 	group := ownership(p, true)
 	group.OnMismatch = false // the files are the agent's own and new
-	return hostfs.WriteFiles(e.Path, shown, v.cfg.Now(), func(version string) error { return hostfs.Own(ctx, version, group) })
+	return hostfs.WriteFiles(e.Path, shown, v.cfg.Now(), func(string) error { return hostfs.Own(ctx, e.Path, group) })
 }
 
 // Refresh brings the files of a pod's volumes up to date with the objects that they come from. It tries every volume and
