@@ -163,6 +163,35 @@ func TestProjected_JoinsItsSources(t *testing.T) {
 	n.mustRemove(p)
 }
 
+// What the API takes must mount.
+func TestContent_TakesPathsThatAreNotClean(t *testing.T) {
+	items := []v1.KeyToPath{{Key: "a", Path: "./conf.d/a.ini"}, {Key: "b", Path: "conf.d//b.ini"}}
+	name := []v1.DownwardAPIVolumeFile{{Path: "./who//name", FieldRef: &v1.ObjectFieldSelector{FieldPath: "metadata.name"}}}
+	for kind, c := range map[string]struct {
+		source v1.VolumeSource
+		want   map[string]string
+	}{
+		kindConfigMap:   {configMapVolume("conf", items...), map[string]string{"conf.d/a.ini": "1", "conf.d/b.ini": "2"}},
+		kindSecret:      {v1.VolumeSource{Secret: &v1.SecretVolumeSource{SecretName: "keys", Items: items}}, map[string]string{"conf.d/a.ini": "1", "conf.d/b.ini": "2"}},
+		kindDownwardAPI: {v1.VolumeSource{DownwardAPI: &v1.DownwardAPIVolumeSource{Items: name}}, map[string]string{"who/name": "web"}},
+		kindProjected: {v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{Sources: []v1.VolumeProjection{
+			{Secret: &v1.SecretProjection{LocalObjectReference: v1.LocalObjectReference{Name: "keys"}, Items: items[:1]}},
+			{DownwardAPI: &v1.DownwardAPIProjection{Items: name}},
+			{ServiceAccountToken: &v1.ServiceAccountTokenProjection{Path: "./token/"}},
+		}}}, map[string]string{"conf.d/a.ini": "1", "who/name": "web", "token": "token for "}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			n := newNode(t)
+			n.setKeys("1", "2")
+			p := one(c.source)
+			if diff := cmp.Diff(c.want, tree(t, n.mustMount(p, "data"))); diff != "" {
+				t.Error(diff)
+			}
+			n.mustRemove(p)
+		})
+	}
+}
+
 // The modes are those that a kubelet gives: a file system in memory is sticky.
 func TestContent_HasTheModeAndTheGroupOfAKubeletsVolumes(t *testing.T) {
 	for kind, source := range keyed() {

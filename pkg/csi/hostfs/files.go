@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,19 @@ type File struct {
 	Data []byte
 	Mode fs.FileMode
 	UID  *int64 // nil: root's
+}
+
+// Add adds a file at a path as a specification may write it, such as ./conf.d//app.ini. A path that leaves the directory or
+// begins with ".." is an error, as it is to the API.
+func (f Files) Add(name string, file File) error {
+	switch {
+	case name == "", path.IsAbs(name), slices.Contains(strings.Split(name, "/"), ".."), path.Clean(name) == ".":
+		return fmt.Errorf("path %q is not a plain relative path: use one without \"..\", such as conf/app.ini", name)
+	case strings.HasPrefix(name, ".."):
+		return fmt.Errorf("path %q must not begin with \"..\"", name)
+	}
+	f[path.Clean(name)] = file
+	return nil
 }
 
 // Shown is what a directory that WriteFiles writes shows.
@@ -74,13 +88,10 @@ func shownVersion(root *os.Root) (string, error) {
 	return current, nil
 }
 
-// checkTarget refuses a path that leaves the volume or meets the writer's own names.
+// checkTarget refuses a path that leaves the directory.
 func checkTarget(name string) error {
-	switch {
-	case name == "", name == ".", !filepath.IsLocal(name), path.Clean(name) != name:
+	if name == "." || !filepath.IsLocal(name) || path.Clean(name) != name {
 		return fmt.Errorf("path %q is not a plain relative path: use one without \"..\", such as conf/app.ini", name)
-	case strings.HasPrefix(name, ".."):
-		return fmt.Errorf("path %q must not begin with \"..\"", name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if err := CheckComponent(part); err != nil {

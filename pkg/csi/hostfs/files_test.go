@@ -4,13 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 func TestWriteFiles_RefusesPathsThatLeaveTheVolume(t *testing.T) {
-	for _, name := range []string{"", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "..data", "..x/y", "a/./b"} {
+	for _, name := range []string{"", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/./b"} {
 		dir := t.TempDir()
 		err := WriteFiles(dir, Shown{Files: Files{name: {Mode: 0o644}}}, time.Now(), func(string) error { return nil })
 		if err == nil {
@@ -39,6 +40,58 @@ func TestWriteFiles_ShowsNothingOfAVersionThatFailed(t *testing.T) {
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("the version that failed is left: %v", entries)
 	}
+}
+
+func TestFiles_TakePathsAsTheAPITakesThem(t *testing.T) {
+	for name, want := range map[string]string{
+		"a": "a", "./conf.d/a.ini": "conf.d/a.ini", "conf.d//b.ini": "conf.d/b.ini", "a/./b": "a/b", "a/": "a", "a..b/..c": "a..b/..c", "./..data": "..data",
+		"": "", ".": "", "./": "", "/a": "", "..": "", "../a": "", "a/../b": "", "./..": "", "..data": "", "..a/b": "",
+	} {
+		f := Files{}
+		err := f.Add(name, File{Data: []byte("x")})
+		if _, there := f[want]; (err == nil) != (want != "") || err == nil && !there || len(f) > 1 {
+			t.Errorf("Add(%q) = %v, %v; want %q", name, f, err, want)
+		}
+	}
+}
+
+// shown is what readers find in a directory, links followed.
+func shown(t *testing.T, dir string, names ...string) (content []string) {
+	t.Helper()
+	for _, name := range names {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			content = append(content, "-")
+			continue
+		}
+		content = append(content, string(b))
+	}
+	return content
+}
+
+func TestWriteFiles_KeepsTheWritersOwnNamesFromFilesOfTheSameName(t *testing.T) {
+	dir := t.TempDir()
+	write := func(data string) {
+		t.Helper()
+		f := File{Data: []byte(data), Mode: 0o644}
+		s := Shown{Files: Files{"a": f, "..data/x": f, "..data_next": f, "..2026_01_02_03_04_05.6": f, "..hidden": f}, Points: []string{"..data/x/y", "..data"}}
+		if err := WriteFiles(dir, s, time.Now(), func(string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, data := range []string{"1", "2"} {
+		write(data)
+		want := []string{data, data, data, "-"}
+		if got := shown(t, dir, "a", "..hidden", "..data/..data/x", "..data_next"); !slices.Equal(got, want) {
+			t.Errorf("files show %q, want %q", got, want)
+		}
+	}
+	for _, name := range []string{"..data", "..data/x"} {
+		if err := MakePoint(dir, Point{Path: name, Dir: true}, []string{name}); err == nil || !strings.Contains(err.Error(), "belong to the volume itself") {
+			t.Errorf("MakePoint(%s) = %v", name, err)
+		}
+	}
+	write("3")
 }
 
 func TestMakePoint_LeavesAPointThatAnotherContainerUses(t *testing.T) {

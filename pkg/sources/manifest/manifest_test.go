@@ -199,6 +199,7 @@ func TestValidate_RefusesWhatAnAPIServerRefuses(t *testing.T) {
 		{s, s + "  volumes: [{name: a, emptyDir: {}, hostPath: {path: /}}]\n", `spec.volumes[0]: Forbidden: a volume has one source: it has hostPath and emptyDir`},
 		{s, s + "  volumes: [{name: a, hostPath: {path: /a/../b}}]\n", `spec.volumes[0].hostPath.path: Invalid value`},
 		{s, s + "  volumes: [{name: a, configMap: {name: m, items: [{key: k, path: ../x}]}}]\n", `configMap.items[0].path: Invalid value: "../x"`},
+		{s, s + "  volumes: [{name: a, configMap: {name: m, items: [{key: k, path: ./}]}}]\n", `configMap.items[0].path: Invalid value: "./": must name a file`},
 		{s, s + "  volumes: [{name: a},{name: a}]\n", `spec.volumes[1].name: Duplicate value: "a"`},
 		{s, s + "  serviceAccountName: x\n", `spec.serviceAccountName: Forbidden: only pods of an API server have service accounts`},
 		{s, s + "  dnsPolicy: None\n", `spec.dnsConfig.nameservers: Required value`},

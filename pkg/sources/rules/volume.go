@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -204,12 +205,14 @@ func validateItems(items []v1.KeyToPath, at *field.Path) field.ErrorList {
 }
 
 // validateFile takes paths that stay in the volume; names that begin with ".." belong to the atomic writer.
-func validateFile(at *field.Path, path string) field.ErrorList {
+func validateFile(at *field.Path, file string) field.ErrorList {
 	switch {
-	case path == "":
+	case file == "":
 		return field.ErrorList{field.Required(at, "")}
-	case !beneath(path) || strings.HasPrefix(path, ".."):
-		return field.ErrorList{field.Invalid(at, path, "must be a relative path without '..'")}
+	case !beneath(file) || strings.HasPrefix(file, ".."):
+		return field.ErrorList{field.Invalid(at, file, "must be a relative path without '..'")}
+	case path.Clean(file) == ".":
+		return field.ErrorList{field.Invalid(at, file, "must name a file in the volume, not the volume itself")}
 	}
 	return nil
 }

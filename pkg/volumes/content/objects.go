@@ -76,7 +76,9 @@ func (s *Source) secret(ctx context.Context, p *v1.Pod, out hostfs.Files, k keye
 func (k keyed) pick(out hostfs.Files, data map[string][]byte, object string) error {
 	if len(k.items) == 0 {
 		for key, value := range data {
-			out[key] = hostfs.File{Data: value, Mode: mode(nil, k.mode)}
+			if err := out.Add(key, hostfs.File{Data: value, Mode: mode(nil, k.mode)}); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -88,7 +90,9 @@ func (k keyed) pick(out hostfs.Files, data map[string][]byte, object string) err
 			}
 			return fmt.Errorf("references non-existent key: %s (add it to the %s)", item.Key, object)
 		}
-		out[item.Path] = hostfs.File{Data: value, Mode: mode(item.Mode, k.mode)}
+		if err := out.Add(item.Path, hostfs.File{Data: value, Mode: mode(item.Mode, k.mode)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -120,7 +124,9 @@ func (s *Source) downwardAPI(p *v1.Pod, out hostfs.Files, items []v1.DownwardAPI
 		if err != nil {
 			return fmt.Errorf("cannot fill the file %s: %w", item.Path, err)
 		}
-		out[item.Path] = hostfs.File{Data: []byte(value), Mode: mode(item.Mode, def)}
+		if err := out.Add(item.Path, hostfs.File{Data: []byte(value), Mode: mode(item.Mode, def)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

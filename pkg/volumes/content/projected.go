@@ -70,8 +70,7 @@ func (s *Source) serviceAccountToken(ctx context.Context, p *v1.Pod, vol *v1.Vol
 	if err != nil {
 		return fmt.Errorf("cannot get a token of service account %s: %w", FullName(p, p.Spec.ServiceAccountName), err)
 	}
-	out[from.Path] = credential(p, []byte(t), vol.Projected.DefaultMode)
-	return nil
+	return out.Add(from.Path, credential(p, []byte(t), vol.Projected.DefaultMode))
 }
 
 // podCertificate writes the key and the chain of one source, together or apart.
@@ -87,8 +86,11 @@ func (s *Source) podCertificate(ctx context.Context, p *v1.Pod, vol *v1.Volume, 
 	for path, data := range map[string][]byte{
 		from.CredentialBundlePath: slices.Concat(key, chain), from.KeyPath: key, from.CertificateChainPath: chain,
 	} {
-		if path != "" {
-			out[path] = credential(p, data, def)
+		if path == "" {
+			continue
+		}
+		if err := out.Add(path, credential(p, data, def)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -28,8 +28,7 @@ func (s *Source) clusterTrustBundle(ctx context.Context, from *v1.ClusterTrustBu
 	if len(bundles) == 0 && !optional {
 		return fmt.Errorf("%s not found: create it, or set optional; the API server must serve certificates.k8s.io/v1beta1", what)
 	}
-	out[from.Path] = hostfs.File{Data: anchors(bundles), Mode: mode(nil, def)}
-	return nil
+	return out.Add(from.Path, hostfs.File{Data: anchors(bundles), Mode: mode(nil, def)})
 }
 
 func (s *Source) bundles(ctx context.Context, from *v1.ClusterTrustBundleProjection) (what string, bundles []string, err error) {
