@@ -11,6 +11,7 @@ import (
 	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/resources"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
 
@@ -43,23 +44,19 @@ func (v *Volumes) emptyDir(p *v1.Pod, vol *v1.Volume) setup {
 	}}
 }
 
-// tmpfsSize is the smallest of the size limit, the pod's memory limit and what pods may use of the node's memory, in
-// bytes: what lies in memory counts against it. Zero is the kernel's default, half of the memory.
+// tmpfsSize is the smallest of the size limit, the memory limit of the pod's cgroup and what pods may use of the node's
+// memory, in bytes: what lies in memory counts against these. Zero is the kernel's default, half of the memory.
 func (v *Volumes) tmpfsSize(p *v1.Pod, limit *resource.Quantity) int64 {
 	allocatable := v.cfg.Node().Allocatable
 	size := allocatable.Memory().Value()
-	if limit != nil && limit.Sign() > 0 && (size == 0 || limit.Value() < size) {
-		size = limit.Value()
+	bounds := []int64{resources.PodCgroup(p, resources.CFS{}, resources.Capacity{}).Memory}
+	if limit != nil {
+		bounds = append(bounds, limit.Value())
 	}
-	for i := range p.Spec.Containers {
-		if p.Spec.Containers[i].Resources.Limits.Memory().IsZero() {
-			return size
+	for _, b := range bounds {
+		if b > 0 && (size == 0 || b < size) {
+			size = b
 		}
-	}
-	limits := resourcehelper.PodLimits(p, resourcehelper.PodResourcesOptions{})
-	memory := limits.Memory().Value()
-	if memory > 0 && (size == 0 || memory < size) {
-		return memory
 	}
 	return size
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/downward"
 	"github.com/minikubelet/minikubelet/pkg/hosttree"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
@@ -207,6 +208,54 @@ func TestEmptyDir_InMemoryIsATmpfsOfTheLimitedSize(t *testing.T) {
 		t.Errorf("file system %x of %d bytes, want a tmpfs of the memory limit, 1 MiB", st.Type, int64(st.Blocks)*st.Bsize)
 	}
 	n.mustRemove(p)
+}
+
+func TestEmptyDir_InMemoryIsAsLargeAsThePodMayBe(t *testing.T) {
+	limit := func(memory string) v1.ResourceRequirements {
+		return v1.ResourceRequirements{Limits: v1.ResourceList{v1.ResourceMemory: resource.MustParse(memory)}}
+	}
+	sidecar := new(v1.ContainerRestartPolicyAlways)
+	for name, c := range map[string]struct {
+		spec  v1.PodSpec
+		size  string // of the volume; "" for none
+		alloc string // of the node; "" for not known
+		want  string // "0" for the kernel's default
+	}{
+		"no limit at all":              {v1.PodSpec{Containers: []v1.Container{{}}}, "", "", "0"},
+		"the node's":                   {v1.PodSpec{Containers: []v1.Container{{}}}, "", "8Gi", "8Gi"},
+		"the volume's":                 {v1.PodSpec{Containers: []v1.Container{{Resources: limit("2Gi")}}}, "1Gi", "8Gi", "1Gi"},
+		"the volume's, of zero":        {v1.PodSpec{Containers: []v1.Container{{Resources: limit("2Gi")}}}, "0", "8Gi", "2Gi"},
+		"the sum of the containers":    {v1.PodSpec{Containers: []v1.Container{{Resources: limit("1Gi")}, {Resources: limit("2Gi")}}}, "4Gi", "8Gi", "3Gi"},
+		"of one without a limit":       {v1.PodSpec{Containers: []v1.Container{{Resources: limit("1Gi")}, {}}}, "", "8Gi", "8Gi"},
+		"more than the node has":       {v1.PodSpec{Containers: []v1.Container{{Resources: limit("16Gi")}}}, "", "8Gi", "8Gi"},
+		"of a larger init container":   {v1.PodSpec{InitContainers: []v1.Container{{Resources: limit("4Gi")}}, Containers: []v1.Container{{Resources: limit("1Gi")}}}, "", "8Gi", "4Gi"},
+		"of an init container without": {v1.PodSpec{InitContainers: []v1.Container{{}}, Containers: []v1.Container{{Resources: limit("1Gi")}}}, "", "8Gi", "8Gi"},
+		"with a sidecar": {v1.PodSpec{
+			InitContainers: []v1.Container{{Resources: limit("1Gi"), RestartPolicy: sidecar}}, Containers: []v1.Container{{Resources: limit("1Gi")}},
+		}, "", "8Gi", "2Gi"},
+		"of the pod level": {v1.PodSpec{Resources: new(limit("1Gi")), Containers: []v1.Container{{}}}, "", "8Gi", "1Gi"},
+		"of the pod level, beside a container's": {v1.PodSpec{
+			Resources: new(limit("3Gi")), InitContainers: []v1.Container{{}}, Containers: []v1.Container{{Resources: limit("1Gi")}},
+		}, "", "8Gi", "3Gi"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			n.cfg.Node = func() downward.Node {
+				if c.alloc == "" {
+					return downward.Node{}
+				}
+				return downward.Node{Allocatable: v1.ResourceList{v1.ResourceMemory: resource.MustParse(c.alloc)}}
+			}
+			var size *resource.Quantity
+			if c.size != "" {
+				size = new(resource.MustParse(c.size))
+			}
+			want := resource.MustParse(c.want)
+			if got := n.tmpfsSize(&v1.Pod{Spec: c.spec}, size); got != want.Value() {
+				t.Errorf("size is %d, want %s", got, c.want)
+			}
+		})
+	}
 }
 
 func TestMount_IsNotReadyAfterARebootUntilMountedAgain(t *testing.T) {
