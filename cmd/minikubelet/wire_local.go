@@ -71,7 +71,8 @@ func (a *agent) wireVolumes(context.Context) error {
 		return err
 	}
 	vc := volumes.Config{
-		Root: a.cfg.Agent.Root, NodeName: a.host.name, Objects: a.pods.objects, CSI: a.local.csi, Node: a.downward, Labels: a.nodeLabels, Log: slog.Default(),
+		Root: a.cfg.Agent.Root, NodeName: a.host.name, Objects: a.pods.objects, CSI: a.local.csi, Node: a.downward, Labels: a.nodeLabels,
+		Event: a.reports.told.Event, Log: slog.Default(),
 	}
 	if a.api.objects != nil {
 		a.api.issuer = podcert.New(podcert.Config{API: a.api.objects, Node: a.nodeObject, Event: a.reports.told.Event, Now: time.Now})

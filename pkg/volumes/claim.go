@@ -134,7 +134,7 @@ func (v *Volumes) local(p *v1.Pod, pv *v1.PersistentVolume, readOnly bool) setup
 		if readOnly {
 			return nil
 		}
-		return hostfs.Own(ctx, e.Path, ownership(p, false))
+		return v.own(ctx, p, pv.Name, e.Path, ownership(p, false))
 	}}
 }
 

@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -297,4 +299,54 @@ func TestClaim_OfALocalDeviceGivesTheDevice(t *testing.T) {
 		t.Errorf("a directory in its place: %v", err)
 	}
 	n.mustRemove(p)
+}
+
+// told are events, as "reason: message".
+func (n *node) told() []string {
+	defer func() { n.events = nil }()
+	return n.events
+}
+
+// An immutable file refuses its new group, as servers of files do.
+func TestOwn_LeavesAFileThatRefusesAndTellsOfIt(t *testing.T) {
+	n := newNode(t)
+	host := t.TempDir()
+	for _, name := range []string{"d/immutable", "d/other", "z"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(host, name)), 0o755), os.WriteFile(filepath.Join(host, name), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refusing := filepath.Join(host, "d/immutable")
+	setImmutable(t, refusing, true)
+	t.Cleanup(func() { setImmutable(t, refusing, false) })
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: host}})
+	p := one(claimVolume())
+	p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(77))}
+	n.mustMount(p, "data")
+	for _, name := range []string{"", "d", "d/other", "z"} {
+		if g := lstat(t, filepath.Join(host, name)).Sys().(*syscall.Stat_t).Gid; g != 77 {
+			t.Errorf("%s/%s has group %d", host, name, g)
+		}
+	}
+	want := "VolumePermissionChangeFailed: Cannot give everything in volume pv to fsGroup 77: 2 attempts were refused; the first was chown "
+	if got := n.told(); len(got) != 1 || !strings.HasPrefix(got[0], want) || !strings.HasSuffix(got[0], "d/immutable: operation not permitted") {
+		t.Errorf("events are %q, want %q", got, want)
+	}
+	n.mustRemove(p)
+}
+
+func setImmutable(t *testing.T, path string, on bool) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	flags := 0
+	if on {
+		flags = 0x10 // FS_IMMUTABLE_FL of linux/fs.h
+	}
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags); err != nil {
+		t.Fatalf("the file system of temporary files has no immutable files: %v", err)
+	}
 }

@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
-	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
@@ -130,7 +129,7 @@ func (v *Volumes) mounted(ctx context.Context, p *v1.Pod, c csi.Volume, driver *
 		if applied || c.Block || !takesGroup(c, driver) {
 			return nil
 		}
-		return hostfs.Own(ctx, e.Path, group)
+		return v.own(ctx, p, c.SpecName, e.Path, group)
 	}}, nil
 }
 

@@ -40,7 +40,7 @@ func (v *Volumes) emptyDir(p *v1.Pod, vol *v1.Volume) setup {
 		case medium != v1.StorageMediumDefault:
 			return fmt.Errorf("emptyDir.medium %q is unknown: use \"\", Memory, HugePages or HugePages-<size>", medium)
 		}
-		return hostfs.Own(ctx, e.Path, ownership(p, false))
+		return v.own(ctx, p, vol.Name, e.Path, ownership(p, false))
 	}}
 }
 

@@ -39,13 +39,14 @@ type Config struct {
 	Root     string // the kubelet's root directory, /var/lib/kubelet
 	NodeName string
 	Objects  Objects
-	CSI      *csi.Node                // nil: CSI volumes are an error
-	Token    content.TokenFunc        // nil: projected service account tokens are an error
-	Trust    content.Trust            // nil: projected cluster trust bundles are an error
-	Certify  content.CertificateFunc  // nil: projected certificates of pods are an error
-	Attached AttachedFunc             // nil: nothing on this node needs attaching (standalone)
-	Node     func() downward.Node     // what the downward API tells of the node; nil: nothing
-	Labels   func() map[string]string // of the node, for a volume's nodeAffinity; nil: none
+	CSI      *csi.Node                                               // nil: CSI volumes are an error
+	Token    content.TokenFunc                                       // nil: projected service account tokens are an error
+	Trust    content.Trust                                           // nil: projected cluster trust bundles are an error
+	Certify  content.CertificateFunc                                 // nil: projected certificates of pods are an error
+	Attached AttachedFunc                                            // nil: nothing on this node needs attaching (standalone)
+	Node     func() downward.Node                                    // what the downward API tells of the node; nil: nothing
+	Labels   func() map[string]string                                // of the node, for a volume's nodeAffinity; nil: none
+	Event    func(p *v1.Pod, container, typ, reason, message string) // nil: nobody is told
 	Log      *slog.Logger
 	Now      func() time.Time // nil: time.Now
 }
@@ -75,6 +76,9 @@ func New(cfg Config) (*Volumes, error) {
 	}
 	if cfg.Node == nil {
 		cfg.Node = func() downward.Node { return downward.Node{} }
+	}
+	if cfg.Event == nil {
+		cfg.Event = func(*v1.Pod, string, string, string, string) {}
 	}
 	if cfg.Labels == nil {
 		cfg.Labels = func() map[string]string { return nil }

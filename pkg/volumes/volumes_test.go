@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,9 +66,11 @@ func (o *objects) CSIDriver(_ context.Context, name string) (*storagev1.CSIDrive
 // mounted is undone at its end.
 type node struct {
 	*Volumes
-	t    *testing.T
-	objs *objects
-	root string
+	t      *testing.T
+	objs   *objects
+	root   string
+	mu     sync.Mutex
+	events []string
 }
 
 func newNode(t *testing.T) *node {
@@ -90,6 +93,14 @@ func (n *node) restart() {
 		Root: n.root, NodeName: "n1", Objects: n.objs, Log: slog.New(slog.DiscardHandler),
 		Token: func(_ context.Context, _ *v1.Pod, audience string, _ int64) (string, time.Time, error) {
 			return "token for " + audience, time.Now().Add(time.Hour), nil
+		},
+		Event: func(_ *v1.Pod, _, typ, reason, message string) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if typ != v1.EventTypeWarning {
+				reason = typ + " " + reason
+			}
+			n.events = append(n.events, reason+": "+message)
 		},
 	})
 	if err != nil {

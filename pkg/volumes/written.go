@@ -51,7 +51,7 @@ func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, name string, e en
 	}
 	group := ownership(p, true)
 	group.OnMismatch = false // the files are the agent's own and new
-	return hostfs.WriteFiles(e.Path, shown, v.cfg.Now(), func(string) error { return hostfs.Own(ctx, e.Path, group) })
+	return hostfs.WriteFiles(e.Path, shown, v.cfg.Now(), func(string) error { return v.own(ctx, p, name, e.Path, group) })
 }
 
 // Refresh brings the files of a pod's volumes up to date with the objects that they come from. It tries every volume and

@@ -14,9 +14,22 @@ import (
 
 // Owner is the group that a tree is given to, and how.
 type Owner struct {
-	Group      *int64 // nil: nobody
-	ReadOnly   bool   // the group may read and not write
-	OnMismatch bool   // leave a tree alone whose root already is the group's
+	Group      *int64      // nil: nobody
+	ReadOnly   bool        // the group may read and not write
+	OnMismatch bool        // leave a tree alone whose root already is the group's
+	Refused    func(error) // told of each file that does not change, which is left; nil: the first one is an error
+}
+
+func (o Owner) refused(op string, path func() string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = &os.PathError{Op: op, Path: path(), Err: err}
+	if o.Refused == nil {
+		return err
+	}
+	o.Refused(err)
+	return nil
 }
 
 // Own gives a tree to a group: the group owns every file and may read, and write unless ReadOnly; directories pass the
@@ -79,14 +92,11 @@ func (o Owner) give(fd int, path func() string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: path(), Err: err}
 	}
-	if err := unix.Fchownat(fd, "", -1, int(*o.Group), unix.AT_EMPTY_PATH); err != nil {
-		return &os.PathError{Op: "chown", Path: path(), Err: err}
+	if err := o.refused("chown", path, unix.Fchownat(fd, "", -1, int(*o.Group), unix.AT_EMPTY_PATH)); err != nil {
+		return err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return nil
 	}
-	if err := unix.Chmod(fdPath(fd), st.Mode&0o7777|o.mode(&st)); err != nil {
-		return &os.PathError{Op: "chmod", Path: path(), Err: err}
-	}
-	return nil
+	return o.refused("chmod", path, unix.Chmod(fdPath(fd), st.Mode&0o7777|o.mode(&st)))
 }
