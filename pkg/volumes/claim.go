@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
@@ -125,17 +127,49 @@ func (v *Volumes) local(p *v1.Pod, pv *v1.PersistentVolume, readOnly bool) setup
 		m.FSType = *pv.Spec.Local.FSType
 	}
 	return setup{entry: e, run: func(ctx context.Context) error {
+		release, err := v.sources.hold(ctx, filepath.Clean(m.Source))
+		if err != nil {
+			return err
+		}
+		defer release()
 		if err := hostfs.MakeDir(m.Target, 0o750); err != nil {
 			return err
 		}
 		if err := local.Do(m); err != nil {
 			return err
 		}
-		if readOnly {
+		if err := v.ownLocal(ctx, p, pv.Name, e); err != nil {
+			return errors.Join(err, hostfs.UnmountBelow(m.Target)) // or the next pod would take it for done
+		}
+		return nil
+	}}
+}
+
+// ownLocal gives a local volume to the pod's fsGroup, unless another pod has it: that one keeps it.
+func (v *Volumes) ownLocal(ctx context.Context, p *v1.Pod, name string, e entry) error {
+	group := ownership(p, false)
+	if group.Group == nil {
+		return nil
+	}
+	others, err := local.MountedElsewhere(e.Path, filepath.Join(v.cfg.Root, "pods"))
+	if err != nil {
+		return err
+	}
+	if len(others) == 0 {
+		if e.ReadOnly {
 			return nil
 		}
-		return v.own(ctx, p, pv.Name, e.Path, ownership(p, false))
-	}}
+		return v.own(ctx, p, name, e.Path, group)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(e.Path, &st); err != nil {
+		return fmt.Errorf("cannot see whose the local volume is: %w", err)
+	}
+	if int64(st.Gid) != *group.Group {
+		v.cfg.Event(p, "", v1.EventTypeWarning, "AlreadyMountedVolume",
+			fmt.Sprintf("The requested fsGroup is %d, but the volume %s has GID %d. The volume may not be shareable.", *group.Group, name, st.Gid))
+	}
+	return nil
 }
 
 // localDevice is a disk of the node, given to containers as it is.

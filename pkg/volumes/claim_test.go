@@ -3,9 +3,11 @@ package volumes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 )
@@ -348,5 +351,78 @@ func setImmutable(t *testing.T, path string, on bool) {
 	}
 	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags); err != nil {
 		t.Fatalf("the file system of temporary files has no immutable files: %v", err)
+	}
+}
+
+func TestLocal_KeepsTheGroupOfThePodThatHasItFirst(t *testing.T) {
+	n := newNode(t)
+	host := t.TempDir()
+	file := filepath.Join(host, "f")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: host}})
+	group := func() uint32 { return lstat(t, file).Sys().(*syscall.Stat_t).Gid }
+	pods := map[string]*v1.Pod{}
+	for uid, fsGroup := range map[string]*int64{"first": new(int64(1000)), "second": new(int64(2000)), "same": new(int64(1000)), "none": nil} {
+		p := one(claimVolume())
+		p.UID, p.Spec.SecurityContext = types.UID(uid), &v1.PodSecurityContext{FSGroup: fsGroup}
+		pods[uid] = p
+	}
+	n.mustMount(pods["first"], "data")
+	n.restart() // and knows of the first pod by its mount alone
+	for _, uid := range []string{"second", "same", "none"} {
+		n.mustMount(pods[uid], "data")
+		var want []string
+		if uid == "second" {
+			want = []string{"AlreadyMountedVolume: The requested fsGroup is 2000, but the volume pv has GID 1000. The volume may not be shareable."}
+		}
+		if diff := cmp.Diff(want, n.told()); diff != "" {
+			t.Errorf("%s: %s", uid, diff)
+		}
+		if got := group(); got != 1000 {
+			t.Errorf("%s has taken the volume from the first: its group is %d", uid, got)
+		}
+	}
+	for _, uid := range []string{"first", "same", "none", "second"} {
+		if err := n.Unmount(t.Context(), types.UID(uid), "data"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.mustMount(pods["second"], "data")
+	if got, events := group(), n.told(); got != 2000 || len(events) > 0 {
+		t.Errorf("with nobody else the group is %d, events %q", got, events)
+	}
+	for _, p := range pods {
+		if err := errors.Join(n.Unmount(t.Context(), p.UID, "data"), n.RemovePodDir(t.Context(), p.UID)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLocal_IsGivenToOneOfTwoPodsThatComeAtOnce(t *testing.T) {
+	n := newNode(t)
+	host := t.TempDir()
+	n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: host}})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		p := one(claimVolume())
+		p.UID = types.UID(fmt.Sprint("uid-", i))
+		p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(1000 + i))}
+		wg.Go(func() {
+			if err := n.Mount(t.Context(), p, "data"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if events := n.told(); len(events) != 7 {
+		t.Errorf("of 8 pods %d were told that another has the volume: %q", len(events), events)
+	}
+	for i := range 8 {
+		uid := types.UID(fmt.Sprint("uid-", i))
+		if err := errors.Join(n.Unmount(t.Context(), uid, "data"), n.RemovePodDir(t.Context(), uid)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -45,7 +45,7 @@ type ledger struct {
 	dir     string // the pod's directory
 	mu      sync.Mutex
 	entries map[string]entry
-	held    map[string]chan struct{}
+	held    holds
 }
 
 const ledgerFile = "volumes.json"
@@ -63,7 +63,7 @@ func (v *Volumes) ledger(uid types.UID, write bool) (*ledger, error) {
 	v.mu.Lock()
 	l := v.pods[uid]
 	if l == nil {
-		l = &ledger{dir: v.podDir(uid), held: map[string]chan struct{}{}}
+		l = &ledger{dir: v.podDir(uid)}
 		_, err := os.Lstat(l.dir)
 		if write || !errors.Is(err, fs.ErrNotExist) {
 			v.pods[uid] = l
@@ -269,13 +269,26 @@ func (l *ledger) observe() map[string]pod.Mount {
 
 // hold makes the caller the only one to work on a volume, until it calls release.
 func (l *ledger) hold(ctx context.Context, volume string) (release func(), err error) {
-	l.mu.Lock()
-	c := l.held[volume]
+	return l.held.hold(ctx, volume)
+}
+
+// holds are locks by name, which can be waited for with a context.
+type holds struct {
+	mu   sync.Mutex
+	held map[string]chan struct{}
+}
+
+func (h *holds) hold(ctx context.Context, name string) (release func(), err error) {
+	h.mu.Lock()
+	c := h.held[name]
 	if c == nil {
+		if h.held == nil {
+			h.held = map[string]chan struct{}{}
+		}
 		c = make(chan struct{}, 1)
-		l.held[volume] = c
+		h.held[name] = c
 	}
-	l.mu.Unlock()
+	h.mu.Unlock()
 	select {
 	case c <- struct{}{}:
 		return func() { <-c }, nil

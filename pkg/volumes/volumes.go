@@ -55,6 +55,7 @@ type Config struct {
 type Volumes struct {
 	cfg     Config
 	content *content.Source
+	sources holds // of local volumes, by path
 	mu      sync.Mutex
 	pods    map[types.UID]*ledger
 }

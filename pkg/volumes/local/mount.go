@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 	"k8s.io/mount-utils"
 	"k8s.io/utils/exec"
@@ -61,6 +62,30 @@ func Do(m Mount) error {
 		return errors.Join(fmt.Errorf("cannot apply the mount options to %s: %w", m.Target, err), hostfs.UnmountBelow(m.Target))
 	}
 	return nil
+}
+
+// MountedElsewhere lists the mounts of what is mounted at target, a local volume's place in a pod's directory, at such places
+// of other pods.
+func MountedElsewhere(target, pods string) ([]string, error) {
+	mine, err := os.Stat(target)
+	if err != nil {
+		return nil, fmt.Errorf("cannot see what is mounted: %w", err)
+	}
+	plugin := filepath.Base(filepath.Dir(target))
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(pods))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the mounts of pods: %w", err)
+	}
+	var out []string
+	for _, m := range mounts {
+		if m.Mountpoint == target || filepath.Base(filepath.Dir(m.Mountpoint)) != plugin {
+			continue
+		}
+		if other, err := os.Stat(m.Mountpoint); err == nil && os.SameFile(mine, other) {
+			out = append(out, m.Mountpoint)
+		}
+	}
+	return out, nil
 }
 
 // IsBlock reports whether a path is a block device.
