@@ -43,7 +43,9 @@ func (v *Volumes) claim(ctx context.Context, p *v1.Pod, name string, readOnly, g
 	if err := errors.Join(checkBinding(pv, pvc), v.checkNode(pv)); err != nil {
 		return setup{}, err
 	}
-	return v.persistent(ctx, p, pv, pvc, readOnly)
+	s, err := v.persistent(ctx, p, pv, pvc, readOnly)
+	s.entry.Group = v.groupOf(pv)
+	return s, err
 }
 
 // checkBinding refuses a volume that is another claim's, or of another mode.

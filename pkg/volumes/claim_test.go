@@ -426,3 +426,37 @@ func TestLocal_IsGivenToOneOfTwoPodsThatComeAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestGroups_AreThoseThatVolumesName(t *testing.T) {
+	for name, c := range map[string]struct {
+		annotation string
+		groups     []int64 // of the pod
+		want       []int64
+	}{
+		"a group":               {"1234", nil, []int64{1234}},
+		"one that the pod has":  {"1234", []int64{5, 1234}, nil},
+		"none":                  {"", nil, nil},
+		"what is no group":      {"staff", nil, nil},
+		"a number out of range": {"-1", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			_, pv := n.bindClaim(v1.PersistentVolumeSource{HostPath: &v1.HostPathVolumeSource{Path: "/tmp"}})
+			pv.Annotations = map[string]string{"pv.beta.kubernetes.io/gid": c.annotation}
+			p := podWith(map[string]v1.VolumeSource{"data": claimVolume(), "again": claimVolume(), "other": {EmptyDir: &v1.EmptyDirVolumeSource{}}})
+			p.Spec.SecurityContext = &v1.PodSecurityContext{SupplementalGroups: c.groups}
+			if got := n.Groups(p); len(got) > 0 {
+				t.Errorf("before a mount: %v", got)
+			}
+			for _, v := range p.Spec.Volumes {
+				n.mustMount(p, v.Name)
+			}
+			n.restart()
+			n.observe(p)
+			if diff := cmp.Diff(c.want, n.Groups(p)); diff != "" {
+				t.Error(diff)
+			}
+			n.mustRemove(p)
+		})
+	}
+}

@@ -3,6 +3,8 @@ package volumes
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -33,4 +35,40 @@ func (v *Volumes) own(ctx context.Context, p *v1.Pod, volume, path string, o hos
 			fmt.Sprintf("Cannot give everything in volume %s to fsGroup %d: %d attempts were refused; the first was %v", volume, *o.Group, count, first))
 	}
 	return err
+}
+
+// annotationGroup names a group that those who use a PersistentVolume must have.
+const annotationGroup = "pv.beta.kubernetes.io/gid"
+
+// groupOf is the group that a PersistentVolume names; nil for none, and for what is no group.
+func (v *Volumes) groupOf(pv *v1.PersistentVolume) *int64 {
+	text := pv.Annotations[annotationGroup]
+	if text == "" {
+		return nil
+	}
+	gid, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || gid < 0 {
+		v.cfg.Log.Warn("a PersistentVolume names no valid group: its annotation must be a number", "volume", pv.Name, "annotation", annotationGroup, "value", text)
+		return nil
+	}
+	return &gid
+}
+
+// Groups are the supplemental groups that a pod's volumes give it beyond those that it has.
+func (v *Volumes) Groups(p *v1.Pod) []int64 {
+	l, err := v.ledger(p.UID, false)
+	if err != nil {
+		return nil
+	}
+	var has, out []int64
+	if sc := p.Spec.SecurityContext; sc != nil {
+		has = sc.SupplementalGroups
+	}
+	for i := range p.Spec.Volumes {
+		e := l.get(p.Spec.Volumes[i].Name)
+		if e.State == ready && e.Group != nil && !slices.Contains(has, *e.Group) && !slices.Contains(out, *e.Group) {
+			out = append(out, *e.Group)
+		}
+	}
+	return out
 }

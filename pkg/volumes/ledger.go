@@ -36,6 +36,7 @@ type entry struct {
 	Memory   bool   `json:"memory,omitempty"`   // its content is in memory
 	Block    bool   `json:"block,omitempty"`    // Path is a block device, and no directory
 	Adopted  bool   `json:"adopted,omitempty"`  // found as a directory alone: its name is the directory's
+	Group    *int64 `json:"group,omitempty"`    // supplemental, of containers that use it
 	Driver   string `json:"driver,omitempty"`   // CSI
 	Handle   string `json:"handle,omitempty"`   // CSI
 }

@@ -102,7 +102,7 @@ func (e *Executor) containerInput(ctx context.Context, in plan.Input, a plan.Act
 	}
 	input := cri.ContainerInput{
 		Pod: p, Container: c, QOS: resources.QOSClass(p), Attempt: a.Attempt, Image: in.Observed.Images[c.Name],
-		Command: expandAll(c.Command, env), Args: expandAll(c.Args, env), Node: e.cfg.Limits,
+		Command: expandAll(c.Command, env), Args: expandAll(c.Args, env), Node: e.cfg.Limits, ExtraGroups: e.cfg.Volumes.Groups(p),
 		SeccompRoot: filepath.Join(e.cfg.Paths.Root, "seccomp"), SeccompDefault: e.cfg.Runs.SeccompDefault,
 	}
 	for _, name := range env.names {
