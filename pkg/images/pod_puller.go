@@ -21,31 +21,36 @@ type PodPuller struct {
 // Ensure makes the image of a container present.
 func (p *PodPuller) Ensure(ctx context.Context, pd *v1.Pod, c *v1.Container, attempt uint32) (pod.Image, error) {
 	return p.Puller.Ensure(ctx, Request{
-		Pod: pd, Container: c.Name, Ref: c.Image, Policy: c.ImagePullPolicy, Attempt: attempt, Secrets: p.secrets(ctx, pd),
+		Pod: pd, Container: c.Name, Ref: c.Image, Policy: c.ImagePullPolicy, Attempt: attempt, Secrets: p.told(ctx, pd),
 	})
 }
 
 // EnsureVolume makes the image of a volume present.
 func (p *PodPuller) EnsureVolume(ctx context.Context, pd *v1.Pod, v *v1.ImageVolumeSource) (pod.Image, error) {
-	return p.Puller.Ensure(ctx, Request{Pod: pd, Ref: v.Reference, Policy: v.PullPolicy, Secrets: p.secrets(ctx, pd)})
+	return p.Puller.Ensure(ctx, Request{Pod: pd, Ref: v.Reference, Policy: v.PullPolicy, Secrets: p.told(ctx, pd)})
 }
 
-// secrets are the pull secrets of a pod that can be had; it is told of the others.
-func (p *PodPuller) secrets(ctx context.Context, pd *v1.Pod) []v1.Secret {
-	var found []v1.Secret
-	var missing []string
+// told finds the pull secrets of a pod that can be had; it is told of the others.
+func (p *PodPuller) told(ctx context.Context, pd *v1.Pod) func() []v1.Secret {
+	return func() []v1.Secret {
+		found, missing := p.secrets(ctx, pd)
+		if len(missing) > 0 && ctx.Err() == nil {
+			p.Event(pd, "", v1.EventTypeWarning, "FailedToRetrieveImagePullSecret", fmt.Sprintf(
+				"Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(missing, ", ")))
+		}
+		return found
+	}
+}
+
+func (p *PodPuller) secrets(ctx context.Context, pd *v1.Pod) (found []v1.Secret, missing []string) {
 	for _, ref := range pd.Spec.ImagePullSecrets {
 		s, err := p.Secret(ctx, pd.Namespace, ref.Name)
 		if err != nil {
-			slog.Warn("pull an image without one of its secrets", "pod", pod.FullName(pd), "secret", ref.Name, "err", err)
+			slog.Debug("cannot get a pull secret", "pod", pod.FullName(pd), "secret", ref.Name, "err", err)
 			missing = append(missing, ref.Name)
 			continue
 		}
 		found = append(found, *s)
 	}
-	if len(missing) > 0 && ctx.Err() == nil {
-		p.Event(pd, "", v1.EventTypeWarning, "FailedToRetrieveImagePullSecret", fmt.Sprintf(
-			"Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(missing, ", ")))
-	}
-	return found
+	return found, missing
 }

@@ -80,7 +80,7 @@ type Request struct {
 	Ref       string        // as the specification names it; :latest when it has neither tag nor digest
 	Policy    v1.PullPolicy // "": Always for :latest, else IfNotPresent
 	Attempt   uint32
-	Secrets   []v1.Secret // imagePullSecrets that exist
+	Secrets   func() []v1.Secret // imagePullSecrets that exist; asked for only when an image is not there for all. Nil: none
 	Sandbox   *runtimeapi.PodSandboxConfig
 }
 
@@ -100,13 +100,7 @@ func (p *Puller) ensure(ctx context.Context, r Request) (pod.Image, error) {
 		p.event(r, v1.EventTypeWarning, "InspectFailed", err.Error())
 		return pod.Image{}, &pod.Error{Class: pod.InvalidImageName, Err: err}
 	}
-	policy := r.Policy
-	if policy == "" {
-		policy = v1.PullIfNotPresent
-		if latest {
-			policy = v1.PullAlways
-		}
-	}
+	policy := effective(r.Policy, latest)
 	known := p.lookUp(ctx, r, ref)
 	if policy != v1.PullAlways {
 		have, err := p.cfg.Runtime.ImageStatus(ctx, ref)
@@ -127,27 +121,47 @@ func (p *Puller) ensure(ctx context.Context, r Request) (pod.Image, error) {
 	return p.pull(ctx, r, ref, known)
 }
 
+func effective(policy v1.PullPolicy, latest bool) v1.PullPolicy {
+	switch {
+	case policy != "":
+		return policy
+	case latest:
+		return v1.PullAlways
+	}
+	return v1.PullIfNotPresent
+}
+
+func (r Request) secrets() []v1.Secret {
+	if r.Secrets == nil {
+		return nil
+	}
+	return r.Secrets()
+}
+
 // present reports whether the pod may use an image that is there, and tells of it.
 func (p *Puller) present(r Request, have *cri.Image, known func() ([]credentials.Login, error)) bool {
+	if !p.allowed(r, have, known) {
+		return false
+	}
 	message := fmt.Sprintf("Container image %q already present on machine", r.Ref)
 	if p.cfg.Records != nil {
-		allowed := p.cfg.Records.Allowed(r.Ref, have.ID, func() []credentials.Login {
-			logins, _ := known() // what cannot be read shows nothing; a pull that follows tells of it
-			return logins
-		})
-		if !allowed {
-			return false
-		}
 		message += " and can be accessed by the pod"
 	}
 	p.event(r, v1.EventTypeNormal, "Pulled", message)
 	return true
 }
 
+func (p *Puller) allowed(r Request, have *cri.Image, known func() ([]credentials.Login, error)) bool {
+	return p.cfg.Records == nil || p.cfg.Records.Allowed(r.Ref, have.ID, func() []credentials.Login {
+		logins, _ := known() // what cannot be read shows nothing; a pull that follows tells of it
+		return logins
+	})
+}
+
 // lookUp finds the logins for an image once, when they are needed: the most specific first.
 func (p *Puller) lookUp(ctx context.Context, r Request, ref string) func() ([]credentials.Login, error) {
 	return sync.OnceValues(func() ([]credentials.Login, error) {
-		logins, err := credentials.FromSecrets(ref, r.Secrets)
+		logins, err := credentials.FromSecrets(ref, r.secrets())
 		if p.cfg.Logins != nil {
 			more, moreErr := p.cfg.Logins(ctx, r.Pod, ref)
 			logins, err = append(logins, more...), errors.Join(err, moreErr)

@@ -146,7 +146,7 @@ func TestEnsure_SharesPulls(t *testing.T) {
 		pulls, at int
 	}{
 		"of one image":                  {requests: []Request{{Ref: "a"}, {Ref: "a"}, {Ref: "a:latest"}}, pulls: 1, at: 1},
-		"not with other credentials":    {requests: []Request{{Ref: "a"}, {Ref: "a", Secrets: []v1.Secret{secret}}}, pulls: 3, at: 2},
+		"not with other credentials":    {requests: []Request{{Ref: "a"}, {Ref: "a", Secrets: these(secret)}}, pulls: 3, at: 2},
 		"not of other images":           {requests: []Request{{Ref: "a"}, {Ref: "b"}, {Ref: "c"}}, pulls: 3, at: 3},
 		"one at a time when serialized": {cfg: Config{Serialize: true}, requests: []Request{{Ref: "a"}, {Ref: "b"}, {Ref: "c"}}, pulls: 3, at: 1},
 		"two at a time when so many":    {cfg: Config{MaxParallel: 2}, requests: []Request{{Ref: "a"}, {Ref: "b"}, {Ref: "c"}}, pulls: 3, at: 2},
@@ -212,10 +212,10 @@ func TestEnsure_TriesLoginsThenNone(t *testing.T) {
 		secrets := []v1.Secret{
 			dockerConfig(`{"auths":{"r.example":{"username":"wrong","password":"x"},"r.example/team":{"username":"mine","password":"right"}}}`),
 		}
-		if _, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: "r.example/team/a:1", Secrets: secrets}); err != nil {
+		if _, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: "r.example/team/a:1", Secrets: these(secrets...)}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: "r.example/other/a:1", Secrets: append(secrets, dockerConfig("{"))})
+		_, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: "r.example/other/a:1", Secrets: these(append(secrets, dockerConfig("{"))...)})
 		checkClass(t, err, pod.ErrImagePull)
 		if want := "access denied (cannot read pull secret ns/s: key .dockerconfigjson is missing or not valid JSON"; !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q, want %q in it", err, want)
@@ -226,6 +226,8 @@ func TestEnsure_TriesLoginsThenNone(t *testing.T) {
 		}
 	})
 }
+
+func these(secrets ...v1.Secret) func() []v1.Secret { return func() []v1.Secret { return secrets } }
 
 func dockerConfig(content string) v1.Secret {
 	s := v1.Secret{Type: v1.SecretTypeDockerConfigJson, Data: map[string][]byte{v1.DockerConfigJsonKey: []byte(content)}}
@@ -277,7 +279,7 @@ func TestEnsure_GivesAPrivateImageToThoseWhoMayPullIt(t *testing.T) {
 		p := open(pulled.Policy{})
 		ensure := func(policy v1.PullPolicy, secrets ...v1.Secret) error {
 			t.Helper()
-			_, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: ref, Policy: policy, Secrets: secrets})
+			_, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: ref, Policy: policy, Secrets: these(secrets...)})
 			return err
 		}
 		pulls := func(want int, what string) {
@@ -314,4 +316,23 @@ func TestEnsure_GivesAPrivateImageToThoseWhoMayPullIt(t *testing.T) {
 		checkClass(t, ensure(v1.PullNever), "")
 		p.Wait()
 	})
+}
+
+// An API server that does not answer must not hold up what is on the node.
+func TestEnsure_AsksForSecretsOnlyWhenItPulls(t *testing.T) {
+	rt := &registry{have: map[string]bool{"web:1": true}}
+	p := &PodPuller{
+		Puller: NewPuller(Config{Runtime: rt, Events: &recorded{}}), Event: (&recorded{}).Event,
+		Secret: func(context.Context, string, string) (*v1.Secret, error) {
+			t.Error("the API server was asked for a secret")
+			return nil, errors.New("it is away")
+		},
+	}
+	pd := &v1.Pod{Spec: v1.PodSpec{ImagePullSecrets: []v1.LocalObjectReference{{Name: "team"}}}}
+	if _, err := p.Ensure(t.Context(), pd, &v1.Container{Name: "c", Image: "web:1"}, 0); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.EnsureVolume(t.Context(), pd, &v1.ImageVolumeSource{Reference: "web:1"}); err != nil {
+		t.Error(err)
+	}
 }

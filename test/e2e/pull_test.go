@@ -45,7 +45,7 @@ func TestPull_UsesPullSecrets(t *testing.T) {
 			ev := &pullEvents{}
 			p := images.NewPuller(images.Config{Runtime: c, Events: ev})
 			ensure := func(policy v1.PullPolicy, secrets ...v1.Secret) (pod.Image, error) {
-				return p.Ensure(t.Context(), images.Request{Pod: &v1.Pod{}, Container: "web", Ref: ref, Policy: policy, Secrets: secrets})
+				return p.Ensure(t.Context(), images.Request{Pod: &v1.Pod{}, Container: "web", Ref: ref, Policy: policy, Secrets: func() []v1.Secret { return secrets }})
 			}
 			for what, secrets := range map[string][]v1.Secret{
 				"no secret": nil, "a wrong one": {pullSecret(r.Host, "wrong")}, "one for elsewhere": {pullSecret("r.example", testbed.RegistryPassword)},
