@@ -30,6 +30,14 @@ func (p *PodPuller) EnsureVolume(ctx context.Context, pd *v1.Pod, v *v1.ImageVol
 	return p.Puller.Ensure(ctx, Request{Pod: pd, Ref: v.Reference, Policy: v.PullPolicy, Secrets: p.told(ctx, pd)})
 }
 
+// Present reports whether an image is there that the policy lets the pod use without a pull.
+func (p *PodPuller) Present(ctx context.Context, pd *v1.Pod, ref string, policy v1.PullPolicy) (bool, error) {
+	return p.Puller.Present(ctx, Request{Pod: pd, Ref: ref, Policy: policy, Secrets: func() []v1.Secret {
+		found, _ := p.secrets(ctx, pd)
+		return found
+	}})
+}
+
 // told finds the pull secrets of a pod that can be had; it is told of the others.
 func (p *PodPuller) told(ctx context.Context, pd *v1.Pod) func() []v1.Secret {
 	return func() []v1.Secret {

@@ -131,6 +131,20 @@ func effective(policy v1.PullPolicy, latest bool) v1.PullPolicy {
 	return v1.PullIfNotPresent
 }
 
+// Present reports whether an image is there that the policy lets the pod use without a pull. It asks the runtime and the
+// pod's secrets, no registry and no credential provider, and tells nobody.
+func (p *Puller) Present(ctx context.Context, r Request) (bool, error) {
+	ref, latest, err := normalize(r.Ref)
+	if err != nil || effective(r.Policy, latest) == v1.PullAlways {
+		return false, nil
+	}
+	have, err := p.cfg.Runtime.ImageStatus(ctx, ref)
+	if err != nil || have == nil {
+		return false, err
+	}
+	return p.allowed(r, have, func() ([]credentials.Login, error) { return credentials.FromSecrets(ref, r.secrets()) }), nil
+}
+
 func (r Request) secrets() []v1.Secret {
 	if r.Secrets == nil {
 		return nil

@@ -17,6 +17,7 @@ import (
 	kubelet "k8s.io/kubelet/config/v1beta1"
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/images/credentials"
 	"github.com/minikubelet/minikubelet/pkg/images/pulled"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
@@ -314,6 +315,62 @@ func TestEnsure_GivesAPrivateImageToThoseWhoMayPullIt(t *testing.T) {
 		checkClass(t, ensure(v1.PullIfNotPresent), "")
 		pulls(1, "when it is public")
 		checkClass(t, ensure(v1.PullNever), "")
+		p.Wait()
+	})
+}
+
+func TestPresent_LooksAndTellsNobody(t *testing.T) {
+	const ref = "r.example/team/a:1"
+	for name, tt := range map[string]struct {
+		ref    string
+		policy v1.PullPolicy
+		have   bool
+		want   bool
+	}{
+		"there":                    {ref: ref, have: true, want: true},
+		"there, and never pulled":  {ref: ref, policy: v1.PullNever, have: true, want: true},
+		"not there":                {ref: ref, policy: v1.PullIfNotPresent},
+		"there, and always pulled": {ref: ref, policy: v1.PullAlways, have: true},
+		"the latest":               {ref: "a:latest", have: true},
+		"no name":                  {ref: "A:", have: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rt, ev := &registry{have: map[string]bool{tt.ref: tt.have}}, &recorded{}
+			p := NewPuller(Config{Runtime: rt, Events: ev})
+			got, err := p.Present(t.Context(), Request{Pod: &v1.Pod{}, Container: "c", Ref: tt.ref, Policy: tt.policy})
+			if err != nil || got != tt.want || len(rt.pulls)+len(ev.list) > 0 {
+				t.Errorf("Present() = %v, %v; want %v; pulls %q, events %q", got, err, tt.want, rt.pulls, ev.list)
+			}
+		})
+	}
+}
+
+// The image is somebody's: it is found for those alone who may have it, without a question to a credential provider.
+func TestPresent_FindsAPrivateImageForThoseWhoMayHaveIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ref = "r.example/team/a:1"
+		rt := &registry{password: "right", have: map[string]bool{}}
+		records, err := pulled.Open(t.TempDir(), pulled.Policy{}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := NewPuller(Config{Runtime: rt, Events: &recorded{}, Records: records, Logins: func(context.Context, *v1.Pod, string) ([]credentials.Login, error) {
+			if rt.have[ref] {
+				t.Error("a look asks for the node's logins")
+			}
+			return nil, nil
+		}})
+		secret := dockerConfig(`{"auths":{"r.example":{"username":"u","password":"right"}}}`)
+		if _, err := p.Ensure(t.Context(), Request{Pod: &v1.Pod{}, Ref: ref, Secrets: these(secret)}); err != nil {
+			t.Fatal(err)
+		}
+		rt.have[ref] = true
+		for name, secrets := range map[string][]v1.Secret{"mine": {secret}, "none": nil} {
+			got, err := p.Present(t.Context(), Request{Pod: &v1.Pod{}, Ref: ref, Secrets: these(secrets...)})
+			if err != nil || got != (secrets != nil) {
+				t.Errorf("with %s: %v, %v", name, got, err)
+			}
+		}
 		p.Wait()
 	})
 }

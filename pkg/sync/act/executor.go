@@ -34,6 +34,7 @@ type Cgroups interface {
 type Images interface {
 	Ensure(ctx context.Context, p *v1.Pod, c *v1.Container, attempt uint32) (pod.Image, error)
 	EnsureVolume(ctx context.Context, p *v1.Pod, v *v1.ImageVolumeSource) (pod.Image, error)
+	Present(ctx context.Context, p *v1.Pod, ref string, policy v1.PullPolicy) (bool, error)
 }
 
 // Paths are the directories that an executor writes to.
@@ -96,6 +97,8 @@ func (e *Executor) Do(ctx context.Context, in plan.Input, a plan.Action) (*pod.I
 		return nil, e.mountVolume(ctx, in, a)
 	case plan.ImagePull:
 		return e.pullImage(ctx, in, a)
+	case plan.ImageLook:
+		return nil, e.lookForImage(ctx, in, a)
 	case plan.SandboxCreate:
 		return nil, e.createSandbox(ctx, in, a)
 	case plan.ContainerStart:

@@ -97,7 +97,7 @@ func (l *loop) settle(r result) {
 	m.flights[key].cancel()
 	delete(m.flights, key)
 	switch r.action.Kind {
-	case plan.CgroupCreate, plan.CgroupRemove, plan.VolumeMount, plan.VolumeUnmount, plan.ImagePull, plan.DirRemove:
+	case plan.CgroupCreate, plan.CgroupRemove, plan.VolumeMount, plan.VolumeUnmount, plan.ImagePull, plan.ImageLook, plan.DirRemove:
 	case plan.PodResize:
 		l.cfg.Observer.Refresh(l.uid)
 		l.stale.Store(true)
@@ -108,10 +108,7 @@ func (l *loop) settle(r result) {
 	switch {
 	case r.err == nil:
 		m.ended[key] = ending{action: r.action, before: m.failures[key].Count}
-		if m.ended[key].before > 0 {
-			m.failures = maps.Clone(m.failures)
-			delete(m.failures, key)
-		}
+		m.failures = without(m.failures, r.action.Ends())
 		if r.image != nil {
 			m.images = maps.Clone(m.images)
 			m.images[r.action.Name] = *r.image
@@ -132,7 +129,22 @@ func (l *loop) fail(a plan.Action, before int, err error) {
 	f := pod.Failure{Count: before + 1, Last: time.Now(), Class: class, Text: err.Error()}
 	m.failures = maps.Clone(m.failures)
 	m.failures[key] = f
-	slog.Warn("an action failed", "pod", pod.FullName(l.desired.Load().Pod), "uid", l.uid, "action", key, "count", f.Count, "err", err)
+	level := slog.LevelWarn
+	if a.Kind == plan.ImageLook { // what it follows was told
+		level = slog.LevelDebug
+	}
+	slog.Log(context.Background(), level, "an action failed", "pod", pod.FullName(l.desired.Load().Pod), "uid", l.uid, "action", key, "count", f.Count, "err", err)
+}
+
+// without drops failures.
+func without(failures pod.Failures, keys []string) pod.Failures {
+	for _, key := range keys {
+		if _, failed := failures[key]; failed {
+			failures = maps.Clone(failures)
+			delete(failures, key)
+		}
+	}
+	return failures
 }
 
 // forgiven ends the backoff of what rests on objects that a pod names, and on images that were imported. What went wrong is still told until it succeeds.

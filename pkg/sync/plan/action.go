@@ -15,6 +15,7 @@ const (
 	CgroupCreate    Kind = "cgroup-create" // the pod's directories and its cgroup
 	VolumeMount     Kind = "volume-mount"
 	ImagePull       Kind = "image-pull"
+	ImageLook       Kind = "image-look" // whether an image that could not be had is on the node by now
 	SandboxCreate   Kind = "sandbox-create"
 	ContainerStart  Kind = "container-start" // create and start; with an ID, start what was created
 	PostStart       Kind = "post-start"
@@ -34,7 +35,8 @@ type Action struct {
 	Kind     Kind
 	Name     string    // container or volume, by kind
 	ID       string    // container or sandbox, by kind
-	Image    string    // ImagePull: the image, as the specification names it
+	Image    string    // ImagePull, ImageLook: the image, as the specification names it
+	For      Kind      // ImageLook: what lacked the image, ImagePull or VolumeMount
 	Attempt  uint32    // of the container or sandbox to be made
 	Deadline time.Time // ContainerStop: when SIGKILL is due; not after now: kill at once. PreStop: when the hook must end
 	PreStop  bool      // ContainerStop: run the preStop hook first
@@ -47,12 +49,26 @@ func (a Action) Key() string {
 	switch a.Kind {
 	case ContainerStop, ContainerRemove, SandboxStop, SandboxRemove, PostStart, PreStop:
 		return string(a.Kind) + "/" + a.ID
+	case ImageLook:
+		return string(a.Kind) + "/" + a.Lacked()
 	case ImagePull: // another image is another pull: neither the old one's failures nor its end matter to it
 		return string(a.Kind) + "/" + a.Name + "/" + a.Image
 	case VolumeMount, VolumeUnmount, ContainerStart:
 		return string(a.Kind) + "/" + a.Name
 	}
 	return string(a.Kind)
+}
+
+// Lacked is the key of the action that lacked the image that an ImageLook looks for.
+func (a Action) Lacked() string { return Action{Kind: a.For, Name: a.Name, Image: a.Image}.Key() }
+
+// Ends are the keys of the failures that the success of an action ends: its own, and where an image was found, that of the
+// action which lacked it.
+func (a Action) Ends() []string {
+	if a.Kind == ImageLook {
+		return []string{a.Key(), a.Lacked()}
+	}
+	return []string{a.Key()}
 }
 
 // Input is everything that a decision rests on.

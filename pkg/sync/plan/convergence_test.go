@@ -320,10 +320,7 @@ func (a *agent) complete() {
 		default:
 			w.apply(f.Action, 2)
 			w.trace("done %s", f.Key())
-			if _, failed := a.failures[f.Key()]; failed {
-				a.failures = maps.Clone(a.failures)
-				delete(a.failures, f.Key())
-			}
+			a.succeed(f.Action)
 			a.ended[f.Key()] = f.Action
 			a.remember(f.Action, nil)
 		}
@@ -361,6 +358,14 @@ func (a *agent) remember(x plan.Action, err error) {
 	}
 }
 
+// succeed forgets the failures that a success ends.
+func (a *agent) succeed(x plan.Action) {
+	a.failures = maps.Clone(a.failures)
+	for _, key := range x.Ends() {
+		delete(a.failures, key)
+	}
+}
+
 func (a *agent) fail(x plan.Action, class string) {
 	a.failures = maps.Clone(a.failures)
 	f := a.failures[x.Key()]
@@ -374,6 +379,8 @@ const cut = 3
 // class that such a failure has.
 func (w *world) apply(x plan.Action, how int) (class string) {
 	switch {
+	case x.Kind == plan.ImagePull:
+		return pod.ErrImagePull
 	case how == 0:
 		return ""
 	case x.Kind == plan.ContainerStart:

@@ -4,7 +4,7 @@ package plan
 // agent may be killed around it, is tested over this list.
 func Kinds() []Kind {
 	return []Kind{
-		CgroupCreate, VolumeMount, ImagePull, SandboxCreate, ContainerStart, PostStart, PodResize, PreStop,
+		CgroupCreate, VolumeMount, ImagePull, ImageLook, SandboxCreate, ContainerStart, PostStart, PodResize, PreStop,
 		ContainerStop, ContainerRemove, SandboxStop, SandboxRemove, VolumeUnmount, CgroupRemove, DirRemove,
 	}
 }

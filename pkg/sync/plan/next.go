@@ -231,7 +231,7 @@ func Canceled(inFlight []Action, in Input) []Action {
 			pointless = ends
 		case PostStart:
 			pointless = ends || resetting(in, a)
-		case SandboxCreate, VolumeMount:
+		case SandboxCreate, VolumeMount, ImageLook:
 			pointless = ends
 		}
 		if pointless {

@@ -154,6 +154,7 @@ func TestCanceled(t *testing.T) {
 		"nothing without an order":              {in: plan.Action{Kind: plan.ImagePull, Name: "a", Image: "x"}},
 		"a pull of what is no longer named":     {in: plan.Action{Kind: plan.ImagePull, Name: "a", Image: "y"}, want: true},
 		"a pull":                                {stop: order, in: plan.Action{Kind: plan.ImagePull, Name: "a", Image: "x"}, want: true},
+		"a look for an image":                   {stop: order, in: plan.Action{Kind: plan.ImageLook, Name: "a", Image: "x", For: plan.ImagePull}, want: true},
 		"a mount":                               {stop: order, in: plan.Action{Kind: plan.VolumeMount, Name: "v"}, want: true},
 		"a sandbox that is made":                {stop: order, in: plan.Action{Kind: plan.SandboxCreate}, want: true},
 		"a hook":                                {stop: order, in: plan.Action{Kind: plan.PostStart, ID: "a0"}, want: true},

@@ -38,7 +38,7 @@ var update = flag.Bool("update", false, "write the outcomes into testdata/*.txt"
 //	crash KEY HOW               the agent dies; the action has had no effect (0), half of it (1), all of it (2)
 //	wait DURATION
 //
-// In a key, a container's ID is its name and attempt; a pull's key leaves the image out.
+// In a key, a container's ID is its name and attempt; the keys of a pull and of a look leave the image out.
 func TestNext_Scenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -233,8 +233,7 @@ func (p *player) end(key string, failed []string) {
 		return
 	}
 	p.w.apply(x, 2)
-	p.a.failures = maps.Clone(p.a.failures)
-	delete(p.a.failures, x.Key())
+	p.a.succeed(x)
 	p.a.remember(x, nil)
 }
 
@@ -261,8 +260,8 @@ func (p *player) key(x plan.Action) string {
 	if c := p.w.con(x.ID); c != nil && x.Kind != plan.ContainerStart {
 		return fmt.Sprintf("%s/%s.%d", x.Kind, c.Name, c.Attempt)
 	}
-	if x.Kind == plan.ImagePull {
-		return "image-pull/" + x.Name
+	if x.Kind == plan.ImagePull || x.Kind == plan.ImageLook {
+		return string(x.Kind) + "/" + x.Name
 	}
 	return x.Key()
 }

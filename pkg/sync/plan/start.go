@@ -217,7 +217,9 @@ func (p *pass) pull(v *view) bool {
 	if f, failed := p.in.Failures[a.Key()]; failed {
 		p.imageless(v.spec.Name, v.spec.Image, f)
 	}
-	return p.do(a)
+	planned := p.do(a)
+	p.look(a, v.spec.Image, v.spec.ImagePullPolicy)
+	return planned
 }
 
 // imageless tells why a container waits for an image that could not be made present.
@@ -250,7 +252,8 @@ func imageFailed(f pod.Failure) bool {
 	return false
 }
 
-// unpulled tells the containers that mount an image volume why they wait, when its image could not be made present.
+// unpulled tells the containers that mount an image volume why they wait, when its image could not be made present, and
+// looks for it.
 func (p *pass) unpulled(mount Action) bool {
 	f, failed := p.in.Failures[mount.Key()]
 	if !failed || !imageFailed(f) {
@@ -260,6 +263,7 @@ func (p *pass) unpulled(mount Action) bool {
 	for i := range p.spec.Spec.Volumes {
 		if vol := &p.spec.Spec.Volumes[i]; vol.Name == mount.Name && vol.Image != nil {
 			image = vol.Image.Reference
+			p.look(mount, image, vol.Image.PullPolicy)
 		}
 	}
 	for i := range p.views {
