@@ -87,8 +87,13 @@ func (a *agent) driversChanged() {
 	if a.node.agent != nil {
 		a.node.agent.Poke()
 	}
-	if a.pods.set != nil {
-		a.pods.set.Poke("", false)
+	if a.pods.set == nil {
+		return
+	}
+	for _, p := range a.pods.set.Pods() {
+		if volumes.MayBeCSI(p) {
+			a.pods.set.Retry(p.UID)
+		}
 	}
 }
 

@@ -82,6 +82,7 @@ const (
 	CreateContainerConfigError = "CreateContainerConfigError"
 	CreateContainerError       = "CreateContainerError"
 	RunContainerError          = "RunContainerError"
+	NodeLacks                  = "NodeLacks"       // a volume wants of this node alone what is not there, or cannot be made
 	NoVisibleEffect            = "NoVisibleEffect" // an action that reported success and changed nothing
 )
 

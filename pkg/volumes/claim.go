@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -135,9 +136,12 @@ func (v *Volumes) local(p *v1.Pod, pv *v1.PersistentVolume, readOnly bool) setup
 		}
 		defer release()
 		if err := hostfs.MakeDir(m.Target, 0o750); err != nil {
-			return err
+			return onNode(err)
 		}
-		if err := local.Do(m); err != nil {
+		switch err := local.Do(m); {
+		case errors.Is(err, fs.ErrNotExist):
+			return onNode(err)
+		case err != nil:
 			return err
 		}
 		if err := v.ownLocal(ctx, p, pv.Name, e); err != nil {
@@ -179,7 +183,7 @@ func localDevice(path string, readOnly bool) setup {
 	e := entry{Kind: kindLocal, Path: path, ReadOnly: readOnly, Block: true}
 	return setup{entry: e, run: func(context.Context) error {
 		if err := local.Check(path, v1.HostPathBlockDev); err != nil {
-			return fmt.Errorf("cannot use the local volume: %w", err)
+			return onNode(fmt.Errorf("cannot use the local volume: %w", err))
 		}
 		return nil
 	}}

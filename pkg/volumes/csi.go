@@ -22,6 +22,13 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
 
+// MayBeCSI reports whether a volume of a pod is, or may come to be, one of a CSI driver.
+func MayBeCSI(p *v1.Pod) bool {
+	return slices.ContainsFunc(p.Spec.Volumes, func(v v1.Volume) bool {
+		return v.CSI != nil || v.PersistentVolumeClaim != nil || v.Ephemeral != nil
+	})
+}
+
 // inline is a CSI volume that lives and dies with its pod (KEP-596).
 func (v *Volumes) inline(ctx context.Context, p *v1.Pod, vol *v1.Volume) (setup, error) {
 	s := vol.CSI

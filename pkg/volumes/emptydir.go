@@ -22,12 +22,12 @@ func (v *Volumes) emptyDir(p *v1.Pod, vol *v1.Volume) setup {
 	e.Mounted = e.Memory
 	return setup{entry: e, run: func(ctx context.Context) error {
 		if err := hostfs.MakeDir(e.Path, 0o777); err != nil {
-			return err
+			return onNode(err)
 		}
 		switch {
 		case medium == v1.StorageMediumMemory:
 			if err := local.Memory(e.Path, v.tmpfsSize(p, vol.EmptyDir.SizeLimit), 0o1777); err != nil {
-				return err
+				return onNode(err)
 			}
 		case strings.HasPrefix(string(medium), string(v1.StorageMediumHugePages)):
 			size, err := hugePageSize(p, medium)
@@ -35,7 +35,7 @@ func (v *Volumes) emptyDir(p *v1.Pod, vol *v1.Volume) setup {
 				return err
 			}
 			if err := local.HugePages(e.Path, size); err != nil {
-				return err
+				return onNode(err)
 			}
 		case medium != v1.StorageMediumDefault:
 			return fmt.Errorf("emptyDir.medium %q is unknown: use \"\", Memory, HugePages or HugePages-<size>", medium)

@@ -18,7 +18,7 @@ func hostPath(source *v1.HostPathVolumeSource, readOnly bool) setup {
 			t = *source.Type
 		}
 		if err := local.Check(e.Path, t); err != nil {
-			return fmt.Errorf("hostPath type check failed: %w", err)
+			return onNode(fmt.Errorf("hostPath type check failed: %w", err))
 		}
 		return nil
 	}}

@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 )
 
@@ -99,6 +100,14 @@ func unsupported(kind string, block bool) error {
 		return fmt.Errorf("volumes of type %s with volumeMode Block are not supported: use csi or local", kind)
 	}
 	return fmt.Errorf("volumes of type %s are not supported: use csi, local or hostPath", kind)
+}
+
+// onNode marks an error that only this node has to do with: a path that is not there, a disk that is full.
+func onNode(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &pod.Error{Class: pod.NodeLacks, Err: err}
 }
 
 func volumeOf(p *v1.Pod, name string) *v1.Volume {

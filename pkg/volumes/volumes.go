@@ -99,7 +99,7 @@ func (v *Volumes) Mount(ctx context.Context, p *v1.Pod, volume string) error {
 func (v *Volumes) mount(ctx context.Context, p *v1.Pod, volume string) error {
 	l, err := v.ledger(p.UID, true)
 	if err != nil {
-		return err
+		return onNode(err)
 	}
 	release, err := l.hold(ctx, volume)
 	if err != nil {
@@ -119,13 +119,13 @@ func (v *Volumes) mount(ctx context.Context, p *v1.Pod, volume string) error {
 	e := s.entry
 	e.State = begun
 	if err := l.put(volume, e); err != nil {
-		return err
+		return onNode(err)
 	}
 	if err := s.run(ctx); err != nil {
 		return err
 	}
 	e.State = ready
-	return l.put(volume, e)
+	return onNode(l.put(volume, e))
 }
 
 // Unmount tears a volume down, from the ledger alone. To unmount what is not there is no error.

@@ -433,6 +433,46 @@ func TestMount_SaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestMount_TellsWhatOnlyThisNodeHasToDoWith(t *testing.T) {
+	for name, c := range map[string]struct {
+		source v1.VolumeSource
+		spoil  func(n *node, p *v1.Pod)
+		want   string
+	}{
+		"a hostPath":          {source: v1.VolumeSource{HostPath: &v1.HostPathVolumeSource{Path: "/none/at/all", Type: new(v1.HostPathDirectory)}}, want: pod.NodeLacks},
+		"a local volume":      {source: claimVolume(), want: pod.NodeLacks},
+		"an object":           {source: configMapVolume("none")},
+		"the pod's directory": {source: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}, spoil: inTheWay, want: pod.NodeLacks},
+		"a place for files":   {source: configMapVolume("conf"), spoil: inTheWay, want: pod.NodeLacks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			n.setKeys("1", "2")
+			n.bindClaim(v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: "/none/at/all"}})
+			p := one(c.source)
+			if c.spoil != nil {
+				c.spoil(n, p)
+			}
+			class := ""
+			err := n.Mount(t.Context(), p, "data")
+			if e, ok := errors.AsType[*pod.Error](err); ok {
+				class = e.Class
+			}
+			if err == nil || class != c.want {
+				t.Errorf("error %v has class %q, want %q", err, class, c.want)
+			}
+		})
+	}
+}
+
+// inTheWay puts a file where a pod's volumes are to be.
+func inTheWay(n *node, p *v1.Pod) {
+	dir := n.podDir(p.UID)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "volumes"), nil, 0o600)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 func TestMount_TellsAPersonAtTheNodeToAddAFile(t *testing.T) {
 	n := newNode(t)
 	p := one(v1.VolumeSource{Secret: &v1.SecretVolumeSource{SecretName: "none"}})

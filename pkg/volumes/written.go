@@ -28,14 +28,14 @@ func (v *Volumes) written(p *v1.Pod, vol *v1.Volume) setup {
 			return err
 		}
 		if err := hostfs.MakeDir(e.Path, 0o777); err != nil {
-			return err
+			return onNode(err)
 		}
 		if e.Memory {
 			if err := local.Memory(e.Path, 0, 0o1777); err != nil {
-				return err
+				return onNode(err)
 			}
 		}
-		return v.writeContent(ctx, p, vol.Name, e, files)
+		return onNode(v.writeContent(ctx, p, vol.Name, e, files))
 	}}
 }
 

@@ -2,6 +2,7 @@ package act
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -38,7 +39,7 @@ func (e *Executor) startContainer(ctx context.Context, in plan.Input, a plan.Act
 		}
 		var err error
 		if id, err = e.createContainer(ctx, in, a, c, role); err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && worthTelling(in.Failures[a.Key()], err) {
 				e.cfg.Event(p, c.Name, v1.EventTypeWarning, "Failed", "Error: "+err.Error())
 			}
 			return err
@@ -62,7 +63,11 @@ func (e *Executor) createContainer(ctx context.Context, in plan.Input, a plan.Ac
 	}
 	input, err := e.containerInput(ctx, in, a, c, role)
 	if err != nil {
-		return "", &pod.Error{Class: pod.CreateContainerConfigError, Err: err}
+		class := pod.CreateContainerConfigError
+		if _, ok := errors.AsType[*pod.Error](err); ok { // of the image of a volume, which had to be pulled again
+			class = pod.CreateContainerError
+		}
+		return "", &pod.Error{Class: class, Err: err}
 	}
 	cfg, err := cri.Container(input)
 	if err != nil {
@@ -97,7 +102,7 @@ func (e *Executor) containerInput(ctx context.Context, in plan.Input, a plan.Act
 	if err != nil {
 		return cri.ContainerInput{}, err
 	}
-	if len(skipped) > 0 {
+	if len(skipped) > 0 && in.Failures[a.Key()].Count == 0 {
 		e.cfg.Event(p, c.Name, v1.EventTypeWarning, "InvalidEnvironmentVariableNames", skippedText(skipped))
 	}
 	input := cri.ContainerInput{

@@ -179,7 +179,7 @@ func (e *Executor) mountVolume(ctx context.Context, in plan.Input, a plan.Action
 		}
 	}
 	err := e.cfg.Volumes.Mount(ctx, p, a.Name)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && worthTelling(in.Failures[a.Key()], err) {
 		e.cfg.Event(p, "", v1.EventTypeWarning, "FailedMount", err.Error())
 	}
 	return err
