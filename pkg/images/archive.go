@@ -3,10 +3,10 @@ package images
 import (
 	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +20,9 @@ import (
 	"github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/containerd/v2/core/leases"
 	leasesproxy "github.com/containerd/containerd/v2/core/leases/proxy"
+	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
-	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -57,9 +56,10 @@ type store struct {
 	images  imagesapi.ImagesClient
 }
 
-// Import reads an archive (OCI image layout or docker save, may be compressed) and names what it holds in the runtime.
-// It returns the names; the runtime's CRI service shows them a moment later. What is there already, by name and digest,
-// is not read again when r is a seeker.
+// Import reads an archive (OCI image layout or docker save, may be compressed with gzip or zstd) and names in the runtime what
+// it holds for this platform, as ctr does. Images without a name are left out. It returns the names, with an error those that
+// could be taken; the runtime's CRI service shows them a moment later. What is there already, by name and digest, is not read
+// again when r is a seeker.
 func (i *Importer) Import(ctx context.Context, r io.Reader) (names []string, err error) {
 	conn, err := grpc.NewClient("unix://"+i.socket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig())
 	if err != nil {
@@ -81,11 +81,22 @@ func (i *Importer) Import(ctx context.Context, r io.Reader) (names []string, err
 		defer cancel()
 		err = errors.Join(err, manager.Delete(ctx, lease))
 	}()
-	index, err := archive.ImportIndex(leases.WithLease(ctx, lease.ID), s.content, r)
+	return s.read(leases.WithLease(ctx, lease.ID), r)
+}
+
+// read takes an archive's content in and names its images. When some cannot be named, the names of the others come with the
+// error.
+func (s store) read(ctx context.Context, r io.Reader) (names []string, err error) {
+	plain, err := compression.DecompressStream(r)
+	if err != nil {
+		return nil, fmt.Errorf("cannot decompress it: %w", err)
+	}
+	defer func() { err = errors.Join(err, plain.Close()) }()
+	index, err := archive.ImportIndex(ctx, s.content, plain)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read it as an image archive: %w", mapped(err))
 	}
-	return s.name(leases.WithLease(ctx, lease.ID), index)
+	return s.name(ctx, index)
 }
 
 // retriable reports whether an import failed for want of containerd and not because of the archive.
@@ -114,25 +125,30 @@ func (s store) name(ctx context.Context, index ocispec.Descriptor) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	walk := containerd.FilterPlatforms(containerd.ChildrenHandler(s.content), platforms.Default())
 	var names []string
+	var errs []error
 	for _, f := range found {
-		if err := containerd.WalkNotEmpty(ctx, containerd.SetChildrenLabels(s.content, walk), f.target); err != nil {
-			return names, fmt.Errorf("cannot import image %s: it is incomplete or not for %s: %w", f.name, platforms.DefaultString(), err)
+		target, err := s.target(ctx, f)
+		if err == nil {
+			err = containerd.WalkNotEmpty(ctx, containerd.SetChildrenLabels(s.content, containerd.HandlerFunc(s.parts)), target)
 		}
-		if err := s.put(ctx, f); err != nil {
-			return names, fmt.Errorf("cannot name image %s: %w", f.name, err)
+		if err == nil {
+			err = s.put(ctx, f.name, target)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot import image %s: %w", f.name, mapped(err)))
+			continue
 		}
 		names = append(names, f.name)
 	}
-	return names, nil
+	return names, errors.Join(errs...)
 }
 
 // put creates or moves a name. It sets no labels: the runtime's CRI service labels an image when it has taken it in, and
 // one that carries the label already it would pass over.
-func (s store) put(ctx context.Context, f namedImage) error {
-	image := &imagesapi.Image{Name: f.name, Target: &types.Descriptor{
-		MediaType: f.target.MediaType, Digest: f.target.Digest.String(), Size: f.target.Size, Annotations: f.target.Annotations,
+func (s store) put(ctx context.Context, name string, target ocispec.Descriptor) error {
+	image := &imagesapi.Image{Name: name, Target: &types.Descriptor{
+		MediaType: target.MediaType, Digest: target.Digest.String(), Size: target.Size, Annotations: target.Annotations,
 	}}
 	_, err := s.images.Create(ctx, &imagesapi.CreateImageRequest{Image: image})
 	if status.Code(err) == codes.AlreadyExists {
@@ -147,7 +163,7 @@ func (s store) present(ctx context.Context, r io.Reader) (names []string, ok boo
 	if !seekable {
 		return nil, false, nil
 	}
-	b := indexOf(r)
+	b := indexIn(r)
 	if _, err := seeker.Seek(0, io.SeekStart); err != nil {
 		return nil, false, fmt.Errorf("cannot read it again: %w", err)
 	}
@@ -162,12 +178,23 @@ func (s store) present(ctx context.Context, r io.Reader) (names []string, ok boo
 		if err != nil && status.Code(err) != codes.NotFound {
 			return nil, false, fmt.Errorf("cannot ask containerd for image %s: %w", f.name, mapped(err))
 		}
-		if have.GetImage().GetTarget().GetDigest() != f.target.Digest.String() {
+		digest := have.GetImage().GetTarget().GetDigest()
+		if !slices.ContainsFunc(f.targets, func(d ocispec.Descriptor) bool { return d.Digest.String() == digest }) {
 			return nil, false, nil
 		}
 		names = append(names, f.name)
 	}
 	return names, true, nil
+}
+
+// indexIn returns the index.json of an OCI archive, which may be compressed, or nothing.
+func indexIn(r io.Reader) []byte {
+	plain, err := compression.DecompressStream(r)
+	if err != nil {
+		return nil
+	}
+	defer plain.Close()
+	return indexOf(plain)
 }
 
 // indexOf returns the index.json of an OCI archive that is not compressed, or nothing.
@@ -186,37 +213,4 @@ func indexOf(r io.Reader) []byte {
 			return b
 		}
 	}
-}
-
-type namedImage struct {
-	name   string
-	target ocispec.Descriptor
-}
-
-// named reads the images of an index with their full names.
-func named(index []byte) ([]namedImage, error) {
-	var idx ocispec.Index
-	if err := json.Unmarshal(index, &idx); err != nil {
-		return nil, fmt.Errorf("cannot read the archive's index: %w", err)
-	}
-	var out []namedImage
-	for _, m := range idx.Manifests {
-		name := m.Annotations[containerd.AnnotationImageName]
-		if name == "" {
-			name = m.Annotations[ocispec.AnnotationRefName]
-		}
-		if name == "" || !strings.ContainsAny(name, "/:@") {
-			return nil, fmt.Errorf("image %s in the archive has no full name (%q): give it the annotation %s, such as docker.io/library/web:1",
-				m.Digest, name, containerd.AnnotationImageName)
-		}
-		ref, err := reference.ParseNormalizedNamed(name)
-		if err != nil {
-			return nil, fmt.Errorf("image %s in the archive has the name %q: %w", m.Digest, name, err)
-		}
-		out = append(out, namedImage{reference.TagNameOnly(ref).String(), m})
-	}
-	if len(out) == 0 {
-		return nil, errors.New("the archive names no image")
-	}
-	return out, nil
 }

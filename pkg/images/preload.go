@@ -37,7 +37,10 @@ type stamp struct {
 	mtime time.Time
 }
 
-// NewPreloader returns a preloader of the archives dir/*.tar. Visible returns when the
+// archives are the names of archives.
+var archives = []string{"*.tar", "*.tar.gz", "*.tgz", "*.tar.zst"}
+
+// NewPreloader returns a preloader of the archives of a directory. Visible returns when the
 // runtime's CRI service shows images that were imported, which takes it a moment; nil: a pass does not wait for that.
 func NewPreloader(dir string, importer *Importer, visible func(ctx context.Context, names []string) error, log *slog.Logger) *Preloader {
 	return &Preloader{dir: dir, importer: importer, visible: visible, log: log, seen: map[string]stamp{}, names: map[string][]string{}}
@@ -66,9 +69,13 @@ func (p *Preloader) note(path string, names []string) {
 // import. An archive that is refused is not tried again before it changes; one that failed because containerd did not
 // answer is.
 func (p *Preloader) Pass(ctx context.Context) error {
-	paths, err := filepath.Glob(filepath.Join(p.dir, "*.tar"))
-	if err != nil {
-		return fmt.Errorf("cannot list image archives: %w", err)
+	var paths []string
+	for _, pattern := range archives {
+		found, err := filepath.Glob(filepath.Join(p.dir, pattern))
+		if err != nil {
+			return fmt.Errorf("cannot list image archives: %w", err)
+		}
+		paths = append(paths, found...)
 	}
 	var errs []error
 	for _, path := range paths {
@@ -90,7 +97,8 @@ func (p *Preloader) Pass(ctx context.Context) error {
 			if ctx.Err() != nil {
 				break
 			}
-		} else {
+		}
+		if len(names) > 0 {
 			p.log.Info("imported images", "archive", path, "images", names)
 			p.note(path, names)
 		}
@@ -108,10 +116,10 @@ func (p *Preloader) load(ctx context.Context, path string) ([]string, error) {
 	}
 	defer f.Close()
 	names, err := p.importer.Import(ctx, f)
-	if err != nil || p.visible == nil {
+	if len(names) == 0 || p.visible == nil {
 		return names, err
 	}
-	return names, p.visible(ctx, names)
+	return names, errors.Join(err, p.visible(ctx, names))
 }
 
 // Run makes the directory if need be and imports archives as they appear, until the context ends. Failures are logged.
