@@ -12,6 +12,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // meters are what the HTTPS API tells monitoring.
@@ -34,7 +35,7 @@ func (a *agent) wireMeters(context.Context) error {
 	}
 	a.reports.meter = metrics.NewCollector(metrics.Config{
 		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: a.node.usage, Volumes: a.local.volumes.Stats,
-		Cgroup: a.local.cgroups.RootDir, V2: a.local.cgroups.V2(), Boot: time.Now().Add(-time.Duration(up.Uptime) * time.Second),
+		Cgroup: a.local.cgroups.RootDir, V2: a.local.cgroups.V2(), Boot: time.Now().Add(-pod.Seconds(up.Uptime)),
 	})
 	ttl := func(of string, r *certs.Rotation) prometheus.Collector {
 		return metrics.CertificateTTL(of, func() *tls.Certificate {

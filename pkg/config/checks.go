@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 	kubelet "k8s.io/kubelet/config/v1beta1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // checks turns what was read into Config and collects what is wrong.
@@ -85,7 +87,7 @@ func (c *checks) node(o *options, kc *kubelet.KubeletConfiguration) Node {
 	n := Node{Name: strings.ToLower(strings.TrimSpace(o.hostname)), Labels: o.labels, Taints: kc.RegisterWithTaints, Register: *kc.RegisterNode,
 		Unschedulable: !o.schedule, ExternalCloud: o.cloud == "external", ProviderID: kc.ProviderID, MaxPods: int(kc.MaxPods), PodsPerCore: int(kc.PodsPerCore), MaxImages: int(*kc.NodeStatusMaxImages),
 		Intervals: Intervals{Status: kc.NodeStatusUpdateFrequency.Duration, Report: kc.NodeStatusReportFrequency.Duration,
-			Lease: time.Duration(kc.NodeLeaseDurationSeconds) * time.Second}}
+			Lease: pod.Seconds(int64(kc.NodeLeaseDurationSeconds))}}
 	if n.Name != "" {
 		for _, why := range validation.IsDNS1123Subdomain(n.Name) {
 			c.fail("--hostname-override", "%q: %s", o.hostname, why)
@@ -318,7 +320,7 @@ func (c *checks) prefix(field, text string) netip.Prefix {
 
 func (c *checks) eviction(kc *kubelet.KubeletConfiguration) Eviction {
 	e := Eviction{Hard: kc.EvictionHard, Soft: kc.EvictionSoft, SoftGrace: map[string]time.Duration{}, MinimumReclaim: kc.EvictionMinimumReclaim,
-		Transition: kc.EvictionPressureTransitionPeriod.Duration, MaxPodGrace: time.Duration(kc.EvictionMaxPodGracePeriod) * time.Second}
+		Transition: kc.EvictionPressureTransitionPeriod.Duration, MaxPodGrace: pod.Seconds(int64(kc.EvictionMaxPodGracePeriod))}
 	c.thresholds("evictionHard", e.Hard)
 	c.thresholds("evictionSoft", e.Soft)
 	c.thresholds("evictionMinimumReclaim", e.MinimumReclaim)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // RunPodSandbox creates and starts a sandbox, its network included, within 4 minutes. Handler is a runtime handler, ""
@@ -65,10 +67,16 @@ func (c *Client) StartContainer(ctx context.Context, id string) error {
 // StopContainer sends the container's stop signal and kills it when grace is over; the call returns once it has ended.
 // Parts of a second count as a whole one; zero kills at once. A container that is gone is stopped.
 func (c *Client) StopContainer(ctx context.Context, id string, grace time.Duration) error {
-	seconds := int64(max(0, grace+time.Second-1) / time.Second)
-	_, err := call(ctx, operation{c, time.Duration(seconds)*time.Second + c.timeout, "stop container " + id}, c.runtime.StopContainer,
+	seconds := wholeSeconds(grace)
+	_, err := call(ctx, operation{c, pod.Seconds(seconds) + c.timeout, "stop container " + id}, c.runtime.StopContainer,
 		&runtimeapi.StopContainerRequest{ContainerId: id, Timeout: seconds})
 	return ignoreNotFound(err)
+}
+
+// wholeSeconds rounds up, as a part of a second counts. No more than pod.Longest goes to a runtime, which makes a duration of
+// the number again.
+func wholeSeconds(d time.Duration) int64 {
+	return int64((max(0, min(d, pod.Longest)) + time.Second - 1) / time.Second)
 }
 
 // RemoveContainer removes a container, killing it if it runs. A container that is gone is removed.
@@ -150,10 +158,10 @@ type ExecResult struct {
 // ExecSync runs a command in a container and waits for it. Timeout is rounded up to seconds; zero means none but the
 // context's. A command that is killed at its timeout gives ErrTimeout.
 func (c *Client) ExecSync(ctx context.Context, id string, cmd []string, timeout time.Duration) (ExecResult, error) {
-	seconds := int64(max(0, timeout+time.Second-1) / time.Second)
+	seconds := wholeSeconds(timeout)
 	limit := time.Duration(0)
 	if seconds > 0 {
-		limit = time.Duration(seconds)*time.Second + execSlack
+		limit = pod.Seconds(seconds) + execSlack
 	}
 	r, err := call(ctx, operation{c, limit, "run a command in container " + id}, c.runtime.ExecSync,
 		&runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: cmd, Timeout: seconds})
@@ -192,7 +200,7 @@ func (c *Client) PortForward(ctx context.Context, sandboxID string, ports []int3
 // CheckpointContainer writes the state of a container to an archive at path (KEP-2008). Seconds are how long it may take,
 // at least as long as any call.
 func (c *Client) CheckpointContainer(ctx context.Context, id, path string, seconds int64) error {
-	limit := max(time.Duration(seconds)*time.Second, c.timeout)
+	limit := max(pod.Seconds(seconds), c.timeout)
 	_, err := call(ctx, operation{c, limit, "checkpoint container " + id}, c.runtime.CheckpointContainer, &runtimeapi.CheckpointContainerRequest{
 		ContainerId: id, Location: path, Timeout: int64(limit / time.Second),
 	})

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"hash/fnv"
 	"iter"
 	"strconv"
@@ -73,15 +74,17 @@ func ContainerHash(c *v1.Container) string {
 	return strconv.FormatUint(uint64(h.Sum32()), 16)
 }
 
-// GracePeriod is the pod's own grace period: 30 s unless the specification says otherwise.
+// GracePeriod is the pod's own grace period: 30 s unless the specification says otherwise, and 1 s where that is negative, as
+// API servers read it.
 func GracePeriod(p *v1.Pod) time.Duration {
-	if p.DeletionGracePeriodSeconds != nil {
-		return time.Duration(*p.DeletionGracePeriodSeconds) * time.Second
+	seconds := cmp.Or(p.DeletionGracePeriodSeconds, p.Spec.TerminationGracePeriodSeconds)
+	switch {
+	case seconds == nil:
+		return 30 * time.Second
+	case *seconds < 0:
+		return time.Second
 	}
-	if p.Spec.TerminationGracePeriodSeconds != nil {
-		return time.Duration(*p.Spec.TerminationGracePeriodSeconds) * time.Second
-	}
-	return 30 * time.Second
+	return Seconds(*seconds)
 }
 
 // FullName is namespace/name, as people write it.

@@ -8,6 +8,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // maxOutput bounds what is kept of a probe's answer, in bytes.
@@ -83,7 +85,7 @@ func orDefault(seconds, def int32) time.Duration {
 	if seconds <= 0 {
 		seconds = def
 	}
-	return time.Duration(seconds) * time.Second
+	return pod.Seconds(int64(seconds))
 }
 
 // portOf resolves a port by number, by the name of one of the container's ports, or as a number written as a string.

@@ -185,7 +185,7 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 			kind:   probe.kind,
 			spec:   probe.spec,
 			check:  newChecker(probe.spec, spec, t.id, podIP, s.cfg.Exec),
-			due:    t.startedAt.Add(time.Duration(probe.spec.InitialDelaySeconds) * time.Second),
+			due:    t.startedAt.Add(pod.Seconds(int64(probe.spec.InitialDelaySeconds))),
 			epoch:  s.started,
 			jitter: t.startedAt.Before(s.started),
 			gate:   c.gate,

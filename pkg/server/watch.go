@@ -9,6 +9,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // bounded ends a watch after the time that its request gives with timeoutSeconds, if it gives one.
@@ -17,7 +19,7 @@ func bounded(r *http.Request) (*http.Request, context.CancelFunc) {
 	if err != nil || seconds <= 0 {
 		return r, func() {}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), time.Duration(seconds)*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), pod.Seconds(seconds))
 	return r.WithContext(ctx), cancel
 }
 

@@ -91,13 +91,18 @@ func second(source pod.Source, object string, used pod.Source) manifest.Problem 
 		Text: fmt.Sprintf("%s of %s is also in %s, which is used: remove or rename one of them", object, kinds[source], kinds[used])}
 }
 
-// deletion is the order that an API object under deletion gives: its deletionTimestamp is the end of the grace period.
+// deletion is the order that an API object under deletion gives: its deletionTimestamp is the end of the grace period. That
+// of an API server is centuries off where its sum overflowed: no pod is deleted before it is made.
 func deletion(p *v1.Pod) *pod.Stop {
 	if p.DeletionTimestamp == nil {
 		return nil
 	}
 	grace := pod.GracePeriod(p)
-	return &pod.Stop{By: string(pod.SourceAPI), Grace: grace, At: p.DeletionTimestamp.Add(-grace), Remove: true}
+	begun := p.DeletionTimestamp.Add(-grace)
+	if begun.Before(p.CreationTimestamp.Time) {
+		begun = p.CreationTimestamp.Time
+	}
+	return &pod.Stop{By: string(pod.SourceAPI), Grace: grace, At: begun, Remove: true}
 }
 
 // Since compares with an earlier set. The zero Set has no pods.

@@ -140,3 +140,22 @@ func TestObjects_BindsClaimsAndVolumesThatNameEachOther(t *testing.T) {
 		t.Errorf("%v %v", v, err)
 	}
 }
+
+// An API server's own sum of now and the grace period may overflow, and its deletionTimestamp then lies centuries off.
+func TestMerge_ADeletionWithAHugeGracePeriodIsNotOver(t *testing.T) {
+	made := metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))
+	for seconds, stamp := range map[int64]time.Time{
+		30:          made.Add(40 * time.Second),                                      // begun 10 s after it was made
+		4000000000:  made.Add(time.Minute + 4000000000*time.Second),                  // 127 years
+		10000000000: made.Add(time.Minute - 267*365*24*time.Hour),                    // overflowed to the past
+		20000000000: made.Add(time.Minute + 49*365*24*time.Hour), 1 << 62: made.Time, // and to the future
+	} {
+		p := uidPod("1", "p", func(p *v1.Pod) {
+			p.CreationTimestamp, p.DeletionTimestamp, p.DeletionGracePeriodSeconds = made, &metav1.Time{Time: stamp}, &seconds
+		})
+		stop := Merge(Update{Source: pod.SourceAPI, Pods: []*v1.Pod{p}}).Pods["1"].Stop
+		if stop == nil || stop.Grace != pod.Seconds(seconds) || stop.At.Before(made.Time) || stop.Deadline().Before(made.Add(pod.Seconds(seconds))) {
+			t.Errorf("%d s until %v: the order is %+v", seconds, stamp, stop)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (s Sessions) ReadLog(ctx context.Context, w io.Writer, p *v1.Pod, container
 	case o.SinceTime != nil:
 		opts.Since = o.SinceTime.Time
 	case o.SinceSeconds != nil:
-		opts.Since = time.Now().Add(-time.Duration(*o.SinceSeconds) * time.Second)
+		opts.Since = time.Now().Add(-pod.Seconds(*o.SinceSeconds))
 	}
 	path := filepath.Join(cri.PodLogDir(s.PodLogs, p), cri.ContainerLogPath(container, run.Attempt))
 	running := func(ctx context.Context, id string) (bool, error) {

@@ -14,6 +14,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 const (
@@ -35,7 +37,7 @@ func (e *Executor) hook(ctx context.Context, h *v1.LifecycleHandler, c *v1.Conta
 		}
 		return nil
 	case h.Sleep != nil:
-		t := time.NewTimer(time.Duration(h.Sleep.Seconds) * time.Second)
+		t := time.NewTimer(pod.Seconds(h.Sleep.Seconds))
 		defer t.Stop()
 		select {
 		case <-ctx.Done():

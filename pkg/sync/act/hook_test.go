@@ -2,6 +2,7 @@ package act
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,6 +76,17 @@ func TestHook_SleepEndsWithTheGracePeriod(t *testing.T) {
 		}
 		if d := time.Since(begin); d != 5*time.Second {
 			t.Errorf("it slept %v, want 5s", d)
+		}
+	})
+}
+
+func TestHook_ASleepOfCenturiesIsNotOverAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 10000000000}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := New(Config{}).hook(ctx, h, &v1.Container{}, "id", ""); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it ended with %v before its grace period did", err)
 		}
 	})
 }

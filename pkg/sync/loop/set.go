@@ -44,9 +44,9 @@ type Set struct {
 
 type entry struct {
 	loop  *loop
-	named bool   // see member
-	grace *int64 // the deletion grace period that was last turned into an order
-	never bool   // it does not run here: it was refused, or had ended before this node saw it
+	named bool           // see member
+	grace *time.Duration // the deletion grace period that was last turned into an order
+	never bool           // it does not run here: it was refused, or had ended before this node saw it
 }
 
 // NewSet makes an empty set; Adopt and Apply fill it.
@@ -178,10 +178,10 @@ func (e *entry) update(d pod.Desired, now time.Time) {
 	old := e.loop.desired.Load()
 	var order *pod.Stop
 	if d.Pod.DeletionTimestamp != nil {
-		if g := d.Pod.DeletionGracePeriodSeconds; e.grace == nil || g != nil && *g != *e.grace {
-			seconds := int64(pod.GracePeriod(d.Pod) / time.Second)
-			e.grace = &seconds
-			order = &pod.Stop{Grace: pod.GracePeriod(d.Pod), At: now, By: string(pod.SourceAPI), Remove: true}
+		grace := pod.GracePeriod(d.Pod)
+		if e.grace == nil || d.Pod.DeletionGracePeriodSeconds != nil && grace != *e.grace {
+			e.grace = &grace
+			order = &pod.Stop{Grace: grace, At: now, By: string(pod.SourceAPI), Remove: true}
 		}
 	}
 	if old.Pod == d.Pod && order == nil {

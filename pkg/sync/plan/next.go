@@ -84,7 +84,7 @@ func (p *pass) overdue() *pod.Stop {
 	if start != nil {
 		since = start.Time
 	}
-	end := since.Add(time.Duration(*limit) * time.Second)
+	end := since.Add(pod.Seconds(*limit))
 	if p.in.Now.Before(end) {
 		p.wake(end)
 		return nil

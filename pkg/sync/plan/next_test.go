@@ -313,3 +313,42 @@ func TestNext_RemovesWhatIsLeftOfACgroup(t *testing.T) {
 		t.Error("it is not done when nothing is left")
 	}
 }
+
+// Numbers of seconds that a duration cannot hold are long times, not ones that are over.
+func TestNext_CenturiesDoNotOverflow(t *testing.T) {
+	const centuries = 10000000000
+	running := pod.Container{ID: "a0", Name: "a", SandboxID: "s", State: pod.ContainerRunning, StartedAt: epoch}
+	hooked := func(change func(*v1.Pod, *v1.Container)) plan.Input {
+		p := testPod(v1.RestartPolicyAlways, "a")
+		p.Spec.Containers[0].Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: centuries}}}
+		change(p, &p.Spec.Containers[0])
+		return standing(p, running)
+	}
+	probe := &v1.Probe{TerminationGracePeriodSeconds: new(int64(centuries))}
+	for name, in := range map[string]plan.Input{
+		"terminationGracePeriodSeconds": func() plan.Input {
+			in := hooked(func(p *v1.Pod, _ *v1.Container) { p.Spec.TerminationGracePeriodSeconds = new(int64(centuries)) })
+			in.Desired.Stop = &pod.Stop{Grace: pod.GracePeriod(in.Desired.Pod), At: in.Now, By: "file"}
+			return in
+		}(),
+		"of a liveness probe": func() plan.Input {
+			in := hooked(func(_ *v1.Pod, c *v1.Container) { c.LivenessProbe = probe })
+			in.Health = pod.Health{"a0": {Liveness: pod.Failed}}
+			return in
+		}(),
+		"of a startup probe": func() plan.Input {
+			in := hooked(func(_ *v1.Pod, c *v1.Container) { c.StartupProbe = probe })
+			in.Health = pod.Health{"a0": {Startup: pod.Failed}}
+			return in
+		}(),
+	} {
+		d := plan.Next(in)
+		if len(d.Actions) != 1 || d.Actions[0].Kind != plan.ContainerStop || !d.Actions[0].PreStop || d.Actions[0].Deadline.Sub(in.Now) != pod.Longest {
+			t.Errorf("%s: %+v", name, d.Actions)
+		}
+	}
+	in := hooked(func(p *v1.Pod, _ *v1.Container) { p.Spec.ActiveDeadlineSeconds = new(int64(centuries)) })
+	if d := plan.Next(in); d.Record.Stop != nil {
+		t.Errorf("activeDeadlineSeconds: the pod is ended: %+v", d.Record.Stop)
+	}
+}

@@ -130,7 +130,7 @@ func graceOf(probe *v1.Probe, pods time.Duration) time.Duration {
 	if probe == nil || probe.TerminationGracePeriodSeconds == nil {
 		return pods
 	}
-	return time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
+	return pod.Seconds(*probe.TerminationGracePeriodSeconds)
 }
 
 // tidy takes down what earlier sandboxes and attempts left: nothing runs in a sandbox that is not the current one, and
