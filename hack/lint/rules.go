@@ -147,6 +147,10 @@ func codeErrors(f file) []string {
 			if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "panic" {
 				errs = append(errs, f.line(n)+": panics; return an error")
 			}
+		case *ast.BinaryExpr:
+			if f.pkg != "pkg/pod" && (overflows(n.X, n.Y) || overflows(n.Y, n.X)) {
+				errs = append(errs, f.line(n)+": multiplies by time.Second, which may overflow; use pod.Seconds")
+			}
 		case *ast.StructType:
 			for _, field := range n.Fields.List {
 				if s, ok := field.Type.(*ast.SelectorExpr); ok && isSelector(s, "context", "Context") {
@@ -157,6 +161,17 @@ func codeErrors(f file) []string {
 		return true
 	})
 	return errs
+}
+
+// overflows reports whether a converted number is multiplied by a second: a user may have chosen it.
+func overflows(number, unit ast.Expr) bool {
+	call, ok := number.(*ast.CallExpr)
+	second, selects := unit.(*ast.SelectorExpr)
+	if !ok || !selects || !isSelector(second, "time", "Second") {
+		return false
+	}
+	conversion, ok := call.Fun.(*ast.SelectorExpr)
+	return ok && isSelector(conversion, "time", "Duration")
 }
 
 func (f file) line(n ast.Node) string { return fmt.Sprintf(":%d", f.set.Position(n.Pos()).Line) }
