@@ -69,8 +69,8 @@ func (o *Observer) message(s *runtimeapi.ContainerStatus) string {
 	return s.Message + ": " + last
 }
 
-// lastWords reads the file that is mounted at the container's terminationMessagePath. A file that cannot be read says
-// nothing: the exit itself matters more.
+// lastWords reads the end of the file that is mounted at the container's terminationMessagePath: what a program says last is
+// why it ended. A file that cannot be read says nothing: the exit itself matters more.
 func lastWords(s *runtimeapi.ContainerStatus) string {
 	path := s.Annotations[AnnotationMessagePath]
 	if path == "" {
@@ -86,10 +86,11 @@ func lastWords(s *runtimeapi.ContainerStatus) string {
 			return ""
 		}
 		defer f.Close()
-		if i, err := f.Stat(); err != nil || !i.Mode().IsRegular() {
+		i, err := f.Stat()
+		if err != nil || !i.Mode().IsRegular() {
 			return ""
 		}
-		b, err := io.ReadAll(io.LimitReader(f, maxMessageFile))
+		b, err := io.ReadAll(io.NewSectionReader(f, max(0, i.Size()-maxMessageFile), maxMessageFile))
 		if err != nil {
 			return ""
 		}

@@ -1,8 +1,14 @@
 package cri
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -58,6 +64,87 @@ func TestCutOff_IsAStartThatNobodyWaitedFor(t *testing.T) {
 		s := &runtimeapi.ContainerStatus{State: tt.state, Reason: "StartError", Message: tt.message, StartedAt: tt.started}
 		if got := cutOff(s); got != tt.want {
 			t.Errorf("%s: cutOff() = %v", tt.name, got)
+		}
+	}
+}
+
+// wrote is the status of a container that has ended with a code and left a file at its terminationMessagePath.
+func wrote(path string, code int32, policy v1.TerminationMessagePolicy) *runtimeapi.ContainerStatus {
+	return &runtimeapi.ContainerStatus{
+		ExitCode: code, LogPath: "/log", Mounts: []*runtimeapi.Mount{{ContainerPath: "/other"}, {ContainerPath: "/end", HostPath: path}},
+		Annotations: map[string]string{AnnotationMessagePath: "/end", AnnotationMessagePolicy: string(policy)},
+	}
+}
+
+func TestMessage_IsTheEndOfTheFile(t *testing.T) {
+	o := NewObserver(nil, nil, nil)
+	start, long := "what it was doing\n", strings.Repeat("x", 4096-len("panic: the reason"))+"panic: the reason"
+	for name, tt := range map[string]struct{ content, want string }{
+		"empty":                {"", ""},
+		"short":                {"bye", "bye"},
+		"as long as it may be": {long, long},
+		"a byte longer":        {"y" + long, long},
+		"much longer":          {strings.Repeat(start, 1000) + long, long},
+		"cut in a character":   {strings.Repeat("é", 4096) + "!", "\uFFFD" + strings.Repeat("é", 2047) + "!"},
+	} {
+		path := filepath.Join(t.TempDir(), "0")
+		if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.message(wrote(path, 1, v1.TerminationMessageReadFile)); got != tt.want {
+			t.Errorf("%s: %d bytes: %.40q, want %d: %.40q", name, len(got), got, len(tt.want), tt.want)
+		}
+	}
+}
+
+// The container may have replaced what is mounted.
+func TestMessage_IsNotReadFromAnythingButAFile(t *testing.T) {
+	o, dir := NewObserver(nil, nil, nil), t.TempDir()
+	secret, link, pipe := filepath.Join(dir, "secret"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	for _, err := range []error{os.WriteFile(secret, []byte("secret"), 0o600), os.Symlink(secret, link), unix.Mkfifo(pipe, 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{link, pipe, dir, filepath.Join(dir, "none"), ""} {
+		if got := o.message(wrote(path, 1, v1.TerminationMessageReadFile)); got != "" {
+			t.Errorf("%s says %q", path, got)
+		}
+	}
+}
+
+func TestMessage_FallsBackToTheLogOfAFailureThatLeftNoFile(t *testing.T) {
+	dir := t.TempDir()
+	empty, full := filepath.Join(dir, "empty"), filepath.Join(dir, "full")
+	for path, content := range map[string]string{empty: "", full: "file"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tail := func(path string, lines, maxBytes int) (string, error) {
+		if path != "/log" || lines != 80 || maxBytes != 2048 {
+			return "", errors.New("not what is asked for")
+		}
+		return "log", nil
+	}
+	const file, fallback = v1.TerminationMessageReadFile, v1.TerminationMessageFallbackToLogsOnError
+	for _, tt := range []struct {
+		path, runtime string
+		code          int32
+		policy        v1.TerminationMessagePolicy
+		want          string
+	}{
+		{empty, "", 1, fallback, "log"},
+		{filepath.Join(dir, "none"), "", 1, fallback, "log"},
+		{empty, "killed", 1, fallback, "killed: log"},
+		{full, "", 1, fallback, "file"},
+		{empty, "", 0, fallback, ""},
+		{empty, "", 1, file, ""},
+	} {
+		s := wrote(tt.path, tt.code, tt.policy)
+		s.Message = tt.runtime
+		if got := NewObserver(nil, tail, nil).message(s); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
 		}
 	}
 }
