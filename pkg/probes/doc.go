@@ -11,7 +11,9 @@
 //	        +- liveness  -- waits for the gate, then probes until Failed
 //	        +- readiness -- waits for the gate, then probes until the container is gone
 //
-// A container without a startup probe has its gate open from the start. Checks make no goroutine of their own where the
-// standard library allows it, and all but a container's first begin at the same tenths of a second, so that fifty probes a
-// second are cheap.
+// A container without a startup probe has its gate open from the start. All checks but a container's first begin at the same
+// tenths of a second, so that fifty probes a second are cheap.
+//
+// What a server receives, which answers pass and what events say of those that do not are a kubelet's. An answer that breaks
+// off before its end, or does not end in time, counts neither for nor against the container, as there.
 package probes

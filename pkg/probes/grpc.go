@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -31,7 +32,7 @@ func (c *grpcCheck) Check(ctx context.Context) (outcome, string) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUserAgent(userAgent),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithNoProxy(),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, "tcp", addr) }), // no proxy
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10))
 	if err != nil {
 		return errored, err.Error()
@@ -40,6 +41,9 @@ func (c *grpcCheck) Check(ctx context.Context) (outcome, string) {
 
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	if err := connect(ctx, conn); err != nil {
+		return failed, fmt.Sprintf("timeout: failed to connect service %q within %v: %v", c.addr, c.timeout, err)
+	}
 	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{Service: c.service})
 	switch s := status.Convert(err); s.Code() {
 	case codes.OK:
@@ -47,8 +51,6 @@ func (c *grpcCheck) Check(ctx context.Context) (outcome, string) {
 		return failed, fmt.Sprintf("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): %s", s.Message())
 	case codes.DeadlineExceeded:
 		return failed, fmt.Sprintf("timeout: health rpc did not complete within %v", c.timeout)
-	case codes.Unavailable:
-		return failed, fmt.Sprintf("error: failed to connect service at %q: %s", c.addr, s.Message())
 	default:
 		return failed, fmt.Sprintf("error: health rpc probe failed: %v", err)
 	}
@@ -56,4 +58,18 @@ func (c *grpcCheck) Check(ctx context.Context) (outcome, string) {
 		return failed, fmt.Sprintf("service unhealthy (responded with %q)", answer.GetStatus())
 	}
 	return passed, "service healthy"
+}
+
+// connect waits for the connection as long as the context lasts: a server that refuses may be about to listen.
+func connect(ctx context.Context, conn *grpc.ClientConn) error {
+	for {
+		conn.Connect() // does nothing but where the connection is idle
+		state := conn.GetState()
+		if state == connectivity.Ready {
+			return nil
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return ctx.Err()
+		}
+	}
 }

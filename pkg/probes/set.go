@@ -35,6 +35,7 @@ type target struct {
 // Set holds the probes of the node's containers. Its methods may be called from any goroutine.
 type Set struct {
 	cfg     Config
+	means   means
 	started time.Time // of the agent
 	workers sync.WaitGroup
 
@@ -60,7 +61,9 @@ type container struct {
 // New returns a Set without probes. Containers that started before this moment are probed with a start jitter of at most
 // their period, so that an agent that comes back does not probe everything at once.
 func New(cfg Config) *Set {
-	return &Set{cfg: cfg, started: time.Now(), pods: map[types.UID]*podProbes{}}
+	return &Set{
+		cfg: cfg, means: means{exec: cfg.Exec, http: newTransport()}, started: time.Now(), pods: map[types.UID]*podProbes{},
+	}
 }
 
 // follow starts the probes of the containers that run and stops those of the ones that do not. While the pod is
@@ -184,7 +187,7 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 		w := &worker{
 			kind:   probe.kind,
 			spec:   probe.spec,
-			check:  newChecker(probe.spec, spec, t.id, podIP, s.cfg.Exec),
+			check:  s.means.checker(probe.spec, spec, t.id, podIP),
 			due:    t.startedAt.Add(pod.Seconds(int64(probe.spec.InitialDelaySeconds))),
 			epoch:  s.started,
 			jitter: t.startedAt.Before(s.started),

@@ -109,11 +109,11 @@ func (w *worker) judge(ctx context.Context, t *tally) pod.Result {
 	return verdict
 }
 
-// once makes one check and tells what was seen as an event. It returns "" when the check could not be made, which counts
-// neither for nor against the container.
+// once makes one check and tells what was seen as an event. It returns "" when the check could not be made or its answer not
+// be read to the end, which counts neither for nor against the container.
 func (w *worker) once(ctx context.Context) (pod.Result, string) {
 	found, text := w.check.Check(ctx)
-	for i := 1; found == errored && i < attempts && ctx.Err() == nil; i++ {
+	for i := 1; (found == errored || found == unread) && i < attempts && ctx.Err() == nil; i++ {
 		found, text = w.check.Check(ctx)
 	}
 	if ctx.Err() != nil {
@@ -132,7 +132,11 @@ func (w *worker) once(ctx context.Context) (pod.Result, string) {
 		w.observed("Unhealthy", fmt.Sprintf("%s probe failed: %s", w.kind, text))
 		return pod.Failed, text
 	}
+	state := "unknown"
+	if found == unread {
+		state = "failure" // a kubelet's word for it, though it counts as none
+	}
 	w.counted("unknown")
-	w.observed("Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %s", w.kind, text))
+	w.observed("Unhealthy", fmt.Sprintf("%s probe errored and resulted in %s state: %s", w.kind, state, text))
 	return "", ""
 }
