@@ -291,7 +291,7 @@ func (e *Executor) postStart(ctx context.Context, in plan.Input, a plan.Action) 
 	}
 	hctx, cancel := context.WithTimeout(ctx, postStartLimit)
 	defer cancel()
-	err := e.hook(hctx, c.Lifecycle.PostStart, c, a.ID, primary(e.addresses(in)))
+	err := e.hook(hctx, c.Lifecycle.PostStart, hooked{p, c, a.ID, primary(e.addresses(in))})
 	if err != nil && ctx.Err() == nil {
 		e.cfg.Event(p, c.Name, v1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed: "+err.Error())
 	}

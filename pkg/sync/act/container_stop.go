@@ -1,6 +1,7 @@
 package act
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -24,7 +25,7 @@ const minAfterPreStop = 2 * time.Second
 func (e *Executor) stopContainer(ctx context.Context, in plan.Input, a plan.Action) error {
 	p := in.Desired.Pod
 	grace := time.Until(a.Deadline)
-	e.cfg.Event(p, a.Name, v1.EventTypeNormal, "Killing", orElse(a.Reason, "Stopping container "+a.Name))
+	e.cfg.Event(p, a.Name, v1.EventTypeNormal, "Killing", cmp.Or(a.Reason, "Stopping container "+a.Name))
 	if a.PreStop && grace > 0 {
 		if err := e.preStop(ctx, in, a); err != nil {
 			return err
@@ -42,7 +43,7 @@ func (e *Executor) preStop(ctx context.Context, in plan.Input, a plan.Action) er
 	}
 	hctx, cancel := context.WithDeadline(ctx, a.Deadline)
 	defer cancel()
-	if err := e.hook(hctx, c.Lifecycle.PreStop, c, a.ID, primary(e.addresses(in))); err != nil && ctx.Err() == nil {
+	if err := e.hook(hctx, c.Lifecycle.PreStop, hooked{in.Desired.Pod, c, a.ID, primary(e.addresses(in))}); err != nil && ctx.Err() == nil {
 		e.cfg.Event(in.Desired.Pod, c.Name, v1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed: "+err.Error())
 	}
 	return ctx.Err()

@@ -1,6 +1,7 @@
 package act
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,26 +9,36 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/probes"
 )
 
 const (
-	maxHookOutput = 1024 // bytes of a hook's output that go into its error
-	maxRedirects  = 10   // that an httpGet hook follows
+	hookAgent     = "kube-lifecycle/1.36" // what httpGet hooks call themselves
+	maxHookOutput = 1024                  // bytes of a command's output that go into its error
+	maxHookHeader = 1 << 20               // bytes of an answer's header
+	maxHookBody   = 10 << 10              // bytes of an answer that a hook waits for
 )
 
+// hooked is a running container that a hook is for.
+type hooked struct {
+	pod  *v1.Pod
+	spec *v1.Container
+	id   string
+	ip   string // the pod's
+}
+
 // hook runs one lifecycle handler of a container. The context bounds it.
-func (e *Executor) hook(ctx context.Context, h *v1.LifecycleHandler, c *v1.Container, containerID, podIP string) error {
+func (e *Executor) hook(ctx context.Context, h *v1.LifecycleHandler, c hooked) error {
 	switch {
 	case h.Exec != nil:
-		r, err := e.cfg.Runtime.ExecSync(ctx, containerID, h.Exec.Command, 0)
+		r, err := e.cfg.Runtime.ExecSync(ctx, c.id, h.Exec.Command, 0)
 		if err != nil {
 			return err
 		}
@@ -46,14 +57,14 @@ func (e *Executor) hook(ctx context.Context, h *v1.LifecycleHandler, c *v1.Conta
 			return nil
 		}
 	case h.HTTPGet != nil:
-		return httpHook(ctx, h.HTTPGet, c, podIP)
+		return e.httpHook(ctx, h.HTTPGet, c)
 	case h.TCPSocket != nil:
-		port, err := portNumber(h.TCPSocket.Port, c)
+		port, err := probes.Port(h.TCPSocket.Port, c.spec)
 		if err != nil {
 			return err
 		}
 		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(orElse(h.TCPSocket.Host, podIP), port))
+		conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(cmp.Or(h.TCPSocket.Host, c.ip), strconv.Itoa(port)))
 		if err != nil {
 			return err
 		}
@@ -62,83 +73,45 @@ func (e *Executor) hook(ctx context.Context, h *v1.LifecycleHandler, c *v1.Conta
 	return nil
 }
 
-// httpHook makes the request of an httpGet handler; any answer below 400 is a success. Certificates are not verified, as
-// for probes: a container's own certificate names no address.
-func httpHook(ctx context.Context, get *v1.HTTPGetAction, c *v1.Container, podIP string) error {
-	port, err := portNumber(get.Port, c)
-	if err != nil {
-		return err
+// httpHook makes the request of an httpGet handler. Any answer is a success: a hook tells a container something and asks
+// nothing. The target receives what a kubelet sends, over HTTP/1.1 alone. Certificates are not verified, as for probes: a
+// container's own certificate names no address.
+func (e *Executor) httpHook(ctx context.Context, get *v1.HTTPGetAction, c hooked) error {
+	if get.Host == "" && c.ip == "" {
+		return errors.New("cannot make the request of an httpGet hook: the pod has no address")
 	}
-	u, err := url.Parse(get.Path)
-	if err != nil {
-		return fmt.Errorf("cannot use the path of an httpGet hook: %w", err)
-	}
-	u.Scheme = strings.ToLower(orElse(string(get.Scheme), "http"))
-	u.Host = net.JoinHostPort(orElse(get.Host, podIP), port)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := probes.NewRequest(get, c.spec, c.ip, hookAgent)
 	if err != nil {
 		return fmt.Errorf("cannot make the request of an httpGet hook: %w", err)
 	}
-	req.Header.Set("User-Agent", "kube-lifecycle/1.36")
-	for _, h := range get.HTTPHeaders {
-		if strings.EqualFold(h.Name, "host") {
-			req.Host = h.Value
-		}
-		req.Header.Add(h.Name, h.Value)
-	}
-	client := http.Client{CheckRedirect: followSameHost, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12},
-	}}
-	resp, err := client.Do(req)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxResponseHeaderBytes: maxHookHeader}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport, CheckRedirect: probes.FollowSameHost}
+	err = answered(client.Do(req.WithContext(ctx)))
 	if errors.Is(err, http.ErrSchemeMismatch) { // hooks once spoke plain HTTP whatever their scheme was
-		req.URL.Scheme = "http"
-		resp, err = client.Do(req)
+		plain := req.Clone(ctx)
+		plain.URL.Scheme = "http"
+		plain.Header.Del("Authorization") // not for others to read on the way
+		if answered(client.Do(plain)) == nil {
+			e.cfg.Event(c.pod, "", v1.EventTypeWarning, "LifecycleHTTPFallback",
+				fmt.Sprintf("request to HTTPS lifecycle hook %s got HTTP response, retry with HTTP succeeded", req.URL.Host))
+			return nil
+		}
 	}
+	return err
+}
+
+// answered waits for the end of a short answer: a container may answer while it does what it was told to do.
+func answered(resp *http.Response, err error) error {
 	if err != nil {
 		return err
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxHookOutput))
-	if err := resp.Body.Close(); err != nil {
-		return err
+	// What follows a switch of protocols is no body, and the context does not end it.
+	if resp.ContentLength <= maxHookBody && resp.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxHookBody))
 	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("%s answered %s: %s", u.Redacted(), resp.Status, head(string(body)))
-	}
+	_ = resp.Body.Close() // the answer has come
 	return nil
-}
-
-// followSameHost ends at a redirect to another host: what answers there is not the container.
-func followSameHost(req *http.Request, via []*http.Request) error {
-	if req.URL.Hostname() != via[0].URL.Hostname() {
-		return http.ErrUseLastResponse
-	}
-	if len(via) >= maxRedirects {
-		return fmt.Errorf("stopped after %d redirects", maxRedirects)
-	}
-	return nil
-}
-
-func portNumber(port intstr.IntOrString, c *v1.Container) (string, error) {
-	if port.Type == intstr.Int {
-		return port.String(), nil
-	}
-	for _, p := range c.Ports {
-		if p.Name == port.StrVal {
-			return fmt.Sprint(p.ContainerPort), nil
-		}
-	}
-	if port.IntValue() > 0 {
-		return port.StrVal, nil
-	}
-	return "", fmt.Errorf("container %s has no port named %q", c.Name, port.StrVal)
-}
-
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 func head(s string) string {
