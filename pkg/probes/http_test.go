@@ -263,7 +263,7 @@ func TestHTTPS_TakesAnyCertificateAndTLSSince12(t *testing.T) {
 		"TLS 1.3":               {&tls.Config{MinVersion: tls.VersionTLS13}, passed, "ok"},
 		"TLS 1.2":               {&tls.Config{MaxVersion: tls.VersionTLS12}, passed, "ok"},
 		"TLS 1.1":               {old, failed, `Get "https://127.0.0.1:PORT": remote error: tls: protocol version not supported`},
-		"a client's is wanted":  {&tls.Config{ClientAuth: tls.RequireAnyClientCert}, failed, `Get "https://127.0.0.1:PORT": remote error: tls: certificate required`},
+		"a client's is wanted":  {&tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, failed, `Get "https://127.0.0.1:PORT": remote error: tls: handshake failure`},
 		"HTTP/1.1 by agreement": {&tls.Config{NextProtos: []string{"http/1.1"}}, passed, "ok"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -99,6 +99,12 @@ spec:
   - {name: fine, image: $busybox, command: [sh, -c, "echo log"], terminationMessagePolicy: FallbackToLogsOnError}
   - {name: wide, image: $busybox, command: [sh, -c, "head -c 4000 /dev/zero | tr '\\0' y; exit 1"], terminationMessagePolicy: FallbackToLogsOnError}
 `
+	lastReason = `
+metadata: {name: reason}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: $busybox, command: [sh, -c, "head -c 5000 /dev/zero | tr '\\0' x >/end; echo -n 'out of ideas' >>/end; exit 1"], terminationMessagePath: /end}]
+`
 	noSandbox = `
 metadata: {name: nobox}
 spec:
@@ -153,7 +159,7 @@ func runLives(t *testing.T, version string) {
 	}})
 	l := lives{s, filepath.Dir(s.env.Path("out", "x"))}
 	s.WriteManifest("swap.yaml", l.manifest(fmt.Sprintf(swapped, "old")))
-	s.WriteManifest("pods.yaml", l.manifest(restartAll, ruled, always, sidecars, lostBox, lastWords, noSandbox))
+	s.WriteManifest("pods.yaml", l.manifest(restartAll, ruled, always, sidecars, lostBox, lastWords, lastReason, noSandbox))
 
 	t.Run("one exit code restarts all containers", func(t *testing.T) { restartsAll(t, l) })
 	t.Run("rules of a container come before restart policies", func(t *testing.T) {
@@ -297,6 +303,11 @@ func hearsLastWords(s *standalone) {
 		if e := container(p, name).State.Terminated; e == nil || e.Message != want {
 			s.t.Errorf("container %s ended as %+v, want the message %q", name, e, want)
 		}
+	}
+	why := "out of ideas"
+	want := strings.Repeat("x", 4096-len(why)) + why
+	if e := container(s.phase("reason", v1.PodFailed), "c").State.Terminated; e == nil || e.Message != want {
+		s.t.Errorf("a long file gives %+v, want its last 4096 bytes", e)
 	}
 }
 

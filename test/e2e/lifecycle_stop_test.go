@@ -83,6 +83,18 @@ spec:
     volumeMounts: [{name: out, mountPath: /out}]
   volumes: [{name: out, hostPath: {path: $out}}]
 `
+	centuries = `
+metadata: {name: centuries}
+spec:
+  terminationGracePeriodSeconds: 10000000000
+  containers:
+  - name: c
+    image: $busybox
+    command: [sh, -c, "f=centuries; $obey"]
+    lifecycle: {preStop: {exec: {command: [sh, -c, "sleep 1; echo preStop >>/out/centuries"]}}}
+    volumeMounts: [{name: out, mountPath: /out}]
+  volumes: [{name: out, hostPath: {path: $out}}]
+`
 	drained = `
 metadata: {name: drain}
 spec:
@@ -164,7 +176,7 @@ spec:
 func TestLifecycle_Stop(t *testing.T) {
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	l := lives{s, filepath.Dir(s.env.Path("out", "x"))}
-	all := []string{hooks, badStop, slowHook, drained, lateCar, signaled}
+	all := []string{hooks, badStop, slowHook, centuries, drained, lateCar, signaled}
 	for i := range all {
 		all[i] = strings.ReplaceAll(all[i], "$obey", obey)
 	}
@@ -270,13 +282,13 @@ func leaves(s *standalone) {
 
 func stopsAll(t *testing.T, l lives) {
 	s := l.on(t)
-	for _, name := range []string{"hooks", "badstop", "slowhook", "drain", "latecar", "signaled"} {
+	for _, name := range []string{"hooks", "badstop", "slowhook", "centuries", "drain", "latecar", "signaled"} {
 		s.ready(name)
 	}
 	if sig := container(s.ready("signaled"), "c").StopSignal; sig == nil || *sig != v1.SIGUSR1 {
 		t.Errorf("the stop signal in the status is %v", sig)
 	}
-	for _, name := range []string{"hooks-http-up", "hooks-tcp-up", "hooks-sleep-up", "hooks-exec-up", "badstop-up", "slowhook-up", "drain", "latecar-up", "signaled"} {
+	for _, name := range []string{"hooks-http-up", "hooks-tcp-up", "hooks-sleep-up", "hooks-exec-up", "badstop-up", "slowhook-up", "centuries-up", "drain", "latecar-up", "signaled"} {
 		testbed.Eventually(t, soon, name+" is there", func() error { _, err := os.Stat(filepath.Join(l.out, name)); return err })
 	}
 	p := s.ready("hooks")
@@ -289,7 +301,7 @@ func stopsAll(t *testing.T, l lives) {
 	s.gone("pods.yaml")
 	for name, want := range map[string]string{
 		"hooks-http": "term\n", "hooks-tcp": "term\n", "hooks-sleep": "term\n", "hooks-exec": "postStart\npreStop\nterm\n",
-		"badstop": "term\n", "slowhook": "term\n", "drain": "main\nterm\n", "latecar": "term\n", "signaled": "usr1\n",
+		"badstop": "term\n", "slowhook": "term\n", "centuries": "preStop\nterm\n", "drain": "main\nterm\n", "latecar": "term\n", "signaled": "usr1\n",
 	} {
 		l.wrote(t, name, want)
 	}

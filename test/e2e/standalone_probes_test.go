@@ -2,6 +2,10 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -34,6 +38,14 @@ spec:
     livenessProbe: {httpGet: {scheme: HTTPS, path: /healthz, port: 8443}, periodSeconds: 1, failureThreshold: 1}
     ports: [{name: tls, containerPort: 8443}]
     lifecycle: {preStop: {httpGet: {scheme: HTTPS, path: /bye, port: tls}}}`
+	http2 = `startupProbe: {httpGet: {scheme: HTTPS, path: /startupz, port: 8443}, periodSeconds: 1, failureThreshold: 30}
+    readinessProbe: {httpGet: {scheme: HTTPS, path: readyz, port: 8443}, periodSeconds: 1}
+    livenessProbe: {httpGet: {scheme: HTTPS, path: /healthz, port: 8443}, periodSeconds: 1, failureThreshold: 1}`
+	unslashed = `readinessProbe: {httpGet: {path: readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {httpGet: {path: "healthz?a=%20#b", port: 8080}, periodSeconds: 1}
+    lifecycle:
+      postStart: {httpGet: {path: "nowhere?postStart", port: 8080, httpHeaders: [{name: User-Agent, value: mine}]}}
+      preStop: {httpGet: {path: "nowhere?preStop", port: 8080}}`
 	slowExec = `livenessProbe: {exec: {command: [/web, get, "http://127.0.0.1:8080/wait?for=600s"]}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1}`
 	startup  = `startupProbe: {httpGet: {path: /startupz, port: 8080}, periodSeconds: 1, failureThreshold: 30}
     readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
@@ -48,7 +60,9 @@ func TestStandaloneProbes(t *testing.T) {
 	s.WriteManifest("pods.yaml", probing("rhttp", "-unready", readyHTTP)+probing("rexec", "-unready", readyExec)+
 		probing("rgrpc", `"-grpc-addr=:9090"`, readyGRPC)+probing("lhttp", "", liveHTTP)+probing("ltcp", "", liveTCP)+
 		probing("startup", "-startup-after=4s", startup)+probing("grpc", `"-grpc-addr=:9090"`, allGRPC)+
-		probing("https", `"-tls-addr=:8443"`, allHTTPS)+probing("slow", "", slowExec))
+		probing("https", `"-tls-addr=:8443"`, allHTTPS)+probing("slow", "", slowExec)+
+		probing("http2", `"-tls-addr=:8443", -tls-http2-only`, http2))
+	s.WriteManifest("unslashed.yaml", probing("unslashed", "-term-delay=1s", unslashed))
 	flips := func(kind string, up bool) func(t *testing.T) {
 		return func(t *testing.T) {
 			s := s.on(t)
@@ -104,8 +118,17 @@ func TestStandaloneProbes(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.restartedByProbe("https", "Liveness probe failed: HTTP probe failed with statuscode: 503")
-		s.event("https", "FailedPreStopHook", "404 Not Found")
+		s.lacks("https", "FailedPreStopHook") // it was answered, with 404
 	})
+	t.Run("a server that speaks nothing but HTTP/2 can be probed", func(t *testing.T) {
+		s := s.on(t)
+		p := s.ready("http2")
+		if err := post("http://" + p.Status.PodIP + ":8080/set/healthz?ok=false"); err != nil {
+			t.Fatal(err)
+		}
+		s.restartedByProbe("http2", "Liveness probe failed: HTTP probe failed with statuscode: 503")
+	})
+	t.Run("a path needs no slash, and a hook no 200", func(t *testing.T) { asksAsAURL(s.on(t)) })
 	t.Run("a command that takes longer than its timeout fails", func(t *testing.T) {
 		s.on(t).restartedByProbe("slow", "Liveness probe failed: command timed out")
 	})
@@ -122,6 +145,44 @@ func TestStandaloneProbes(t *testing.T) {
 		s.event("startup", "Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503")
 	})
 	t.Run("nothing stays", func(t *testing.T) { s.on(t).gone("pods.yaml") })
+}
+
+func asksAsAURL(s *standalone) {
+	p := s.ready("unslashed")
+	path := filepath.Join(s.PodLogs, "default_"+p.Name+"_"+string(p.UID), "web", "0.log")
+	log, err := os.Open(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close() // it can be read when the pod's directory is gone
+	s.RemoveManifest("unslashed.yaml")
+	testbed.Eventually(s.t, soon, "the pod is gone", func() error { return s.without(string(p.UID)) })
+	b, err := io.ReadAll(log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for ask, agent := range map[string]string{
+		"GET /readyz ": "kube-probe/1.36", "GET /healthz?a=%20 ": "kube-probe/1.36",
+		"GET /nowhere?postStart ": "mine", "GET /nowhere?preStop ": "kube-lifecycle/1.36",
+	} {
+		_, rest, found := strings.Cut(string(b), ask)
+		line, _, _ := strings.Cut(rest, "\n")
+		if !found || !strings.HasSuffix(line, "("+agent+")") {
+			s.t.Errorf("no %sby %s in\n%s", ask, agent, b)
+		}
+	}
+	s.lacks("unslashed", "FailedPostStartHook")
+	s.lacks("unslashed", "FailedPreStopHook")
+}
+
+// lacks checks that a pod has no event of a reason so far.
+func (s *standalone) lacks(name, reason string) {
+	s.t.Helper()
+	for _, e := range s.events(name) {
+		if e.Reason == reason {
+			s.t.Errorf("pod %s has the event %s: %s", name, reason, e.Message)
+		}
+	}
 }
 
 func (s *standalone) restartedByProbe(name, why string) {

@@ -33,6 +33,7 @@ type options struct {
 	addr         string
 	grpcAddr     string
 	tlsAddr      string
+	tlsOnly2     bool
 	name         string
 	unready      bool          // start with /readyz failing
 	startupAfter time.Duration // /startupz fails until then
@@ -55,6 +56,7 @@ func main() {
 	flag.StringVar(&o.addr, "addr", ":8080", "HTTP address; empty serves no HTTP")
 	flag.StringVar(&o.grpcAddr, "grpc-addr", "", "gRPC health address; empty serves no gRPC")
 	flag.StringVar(&o.tlsAddr, "tls-addr", "", "HTTPS address, with a certificate that nobody knows; empty serves no HTTPS")
+	flag.BoolVar(&o.tlsOnly2, "tls-http2-only", false, "speak HTTP/2 alone on the HTTPS address")
 	flag.StringVar(&o.name, "name", os.Getenv("POD_NAME"), "name to answer with; by default $POD_NAME, then the host name")
 	flag.BoolVar(&o.unready, "unready", false, "start unready: /readyz fails until POST /set/readyz?ok=true")
 	flag.DurationVar(&o.startupAfter, "startup-after", 0, "how long /startupz fails after the start")
@@ -86,7 +88,7 @@ func serve(o options) int {
 		go func() { fail <- http.ListenAndServe(o.addr, handler(o, h, exits)) }()
 	}
 	if o.tlsAddr != "" {
-		go func() { fail <- serveTLS(o.tlsAddr, handler(o, h, exits)) }()
+		go func() { fail <- serveTLS(o.tlsAddr, handler(o, h, exits), o.tlsOnly2) }()
 	}
 	if o.grpcAddr != "" {
 		go func() { fail <- serveGRPC(ctx, o.grpcAddr, h) }()

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// serveTLS serves with a certificate of its own making, as containers do whose probes and hooks speak HTTPS.
-func serveTLS(addr string, h http.Handler) error {
+// serveTLS serves with a certificate of its own making, as containers do whose probes and hooks speak HTTPS. With only2 it
+// speaks HTTP/2 and nothing else.
+func serveTLS(addr string, h http.Handler, only2 bool) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -25,5 +26,9 @@ func serveTLS(addr string, h http.Handler) error {
 	s := http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second, TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}, MinVersion: tls.VersionTLS12,
 	}}
+	if only2 {
+		s.Protocols = new(http.Protocols)
+		s.Protocols.SetHTTP2(true)
+	}
 	return s.ListenAndServeTLS("", "")
 }
