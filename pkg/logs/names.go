@@ -36,9 +36,16 @@ func eachName(dir string, f func(name string)) error {
 	}
 }
 
-// RemoveDir removes the log directory of a pod.
+// RemoveDir removes the log directory of a pod. The directory of all logs may be a link to another disk.
 func RemoveDir(ctx context.Context, dir string) error {
-	if err := hosttree.Remove(ctx, dir); err != nil {
+	all, err := filepath.EvalSymlinks(filepath.Dir(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = hosttree.Remove(ctx, filepath.Join(all, filepath.Base(dir)))
+	}
+	if err != nil {
 		return fmt.Errorf("cannot remove the pod's logs: %w", err)
 	}
 	return nil

@@ -51,10 +51,23 @@ func TestLogs_TakeTheSameHoweverManyFilesThereAre(t *testing.T) {
 	if most.Heap > 4<<20 {
 		t.Errorf("it took %d KiB of heap", most.Heap>>10)
 	}
-	if err := RemoveDir(t.Context(), filepath.Dir(dir)); err != nil {
-		t.Error(err)
+}
+
+func TestRemoveDir_RemovesLogsBehindALinkToAllOfThem(t *testing.T) {
+	dir := t.TempDir()
+	disk, link := filepath.Join(dir, "disk"), filepath.Join(dir, "pods")
+	if err := os.MkdirAll(filepath.Join(disk, "shop_web_uid", "c"), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	if got := names(t, root); len(got) != 0 {
+	if err := os.Symlink("disk", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, all := range []string{link, link, filepath.Join(dir, "none")} {
+		if err := RemoveDir(t.Context(), filepath.Join(all, "shop_web_uid")); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := names(t, disk); len(got) != 0 {
 		t.Errorf("%q are left", got)
 	}
 }
