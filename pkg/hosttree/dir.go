@@ -108,5 +108,8 @@ func pathOf(root string, dirfd int, name string) string {
 	if err != nil || len(path)+len(name) > longestPath {
 		path = root + "/..."
 	}
-	return strings.ToValidUTF8(path+"/"+name, "?")
+	if name != "." {
+		path += "/" + name
+	}
+	return strings.ToValidUTF8(path, "?")
 }

@@ -186,7 +186,7 @@ func TestWalk_FinishesWhileNamesChange(t *testing.T) {
 	}
 	stop := shuffle(t, tree, 20)
 	for range 20 {
-		if n, err := count(t, tree); err != nil || n == 0 { // what is moved meanwhile may be left out
+		if n, err := count(t, tree); err != nil || n == 0 { // a file system need not list what is renamed meanwhile
 			t.Errorf("it visited %d entries, error is %v", n, err)
 		}
 	}
