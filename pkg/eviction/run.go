@@ -65,6 +65,7 @@ type Guard struct {
 	cfg   Config
 	state state
 	wake  chan struct{} // to Run: look again
+	order sync.Mutex    // one eviction at a time
 
 	mu       sync.Mutex
 	pressure []v1.NodeConditionType
@@ -251,10 +252,12 @@ func (g *Guard) relieve(ctx context.Context, t Threshold, l look) bool {
 	if t.Soft {
 		grace = min(l.limits.MaxPodGrace, pod.GracePeriod(p))
 	}
+	if !g.evict(p, grace, message(t, l.seen, p, used[p.UID])) {
+		return false
+	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.evicted, g.since = p.UID, time.Now()
-	g.mu.Unlock()
-	g.evict(p, grace, message(t, l.seen, p, used[p.UID]))
 	return true
 }
 
@@ -274,18 +277,24 @@ func (g *Guard) enforceLimits(ctx context.Context, pods []*v1.Pod, shared bool) 
 		g.cfg.Log.Warn("cannot measure all of the pods' local storage", "error", err)
 	}
 	for _, p := range limited {
-		if why := overLimit(p, used[p.UID], shared); why != "" {
-			g.evict(p, hardGrace, why)
+		if why := overLimit(p, used[p.UID], shared); why != "" && g.evict(p, hardGrace, why) {
 			any = true
 		}
 	}
 	return any
 }
 
-func (g *Guard) evict(p *v1.Pod, grace time.Duration, message string) {
+// evict orders a pod to stop, unless it was meanwhile: the disk is looked at beside the memory, and takes its time.
+func (g *Guard) evict(p *v1.Pod, grace time.Duration, message string) bool {
+	g.order.Lock()
+	defer g.order.Unlock()
+	if !slices.ContainsFunc(g.cfg.Pods.Active(), func(a *v1.Pod) bool { return a.UID == p.UID }) {
+		return false
+	}
 	g.cfg.Log.Info("evicting a pod", "pod", pod.FullName(p), "uid", p.UID, "reason", message)
 	g.cfg.Event(p, v1.EventTypeWarning, "Evicted", message)
 	g.cfg.Pods.Evict(p.UID, pod.Stop{Reason: "Evicted", Message: message, Grace: grace, At: time.Now(), By: "eviction"})
+	return true
 }
 
 func (g *Guard) publish(pressure []v1.NodeConditionType) {

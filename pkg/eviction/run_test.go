@@ -28,7 +28,7 @@ type machine struct {
 	err     error
 	pods    []*v1.Pod
 	lingers bool
-	hangs   bool // what is about the disk
+	takes   time.Duration // to measure the disk
 	log     []string
 	epoch   time.Time
 }
@@ -44,8 +44,9 @@ func (m *machine) Memory(context.Context, []*v1.Pod) (map[types.UID]stats.Pod, e
 }
 
 func (m *machine) Disk(ctx context.Context, _ []*v1.Pod) (map[types.UID]stats.Pod, error) {
-	if m.hangs {
-		<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-time.After(m.takes): // by the bubble's clock
 	}
 	return m.used, m.err
 }
@@ -207,7 +208,7 @@ func TestGuard_EvictsForMemoryWhileTheDiskIsMeasuredOrFreedForEver(t *testing.T)
 			synctest.Test(t, func(t *testing.T) {
 				limit := resource.MustParse("1Mi")
 				limited := aPod("limited", 0)
-				m := &machine{node: well(), hangs: true, pods: []*v1.Pod{limited, aPod("big", 0)}}
+				m := &machine{node: well(), takes: time.Hour, pods: []*v1.Pod{limited, aPod("big", 0)}}
 				m.used = map[types.UID]stats.Pod{"limited": {WorkingSet: 10}, "big": {WorkingSet: 20}}
 				if full {
 					m.node.Nodefs.Bytes = stats.Amount{Available: 5, Capacity: 100}
@@ -227,6 +228,18 @@ func TestGuard_EvictsForMemoryWhileTheDiskIsMeasuredOrFreedForEver(t *testing.T)
 			})
 		})
 	}
+}
+
+func TestGuard_EvictsNoPodTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := resource.MustParse("1Mi")
+		over := aPod("over", 0)
+		over.Spec.Volumes = []v1.Volume{{Name: "v", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{SizeLimit: &limit}}}}
+		m := &machine{node: short(), takes: 5 * time.Second, pods: []*v1.Pod{over}}
+		m.used = map[types.UID]stats.Pod{"over": {WorkingSet: 10, Volumes: map[string]stats.Usage{"v": {Bytes: 2 * mi}}}}
+		m.start(t, nil) // it goes for the node's memory while its disk is measured
+		m.expect(t, time.Minute, "0s evict over Evicted 1s eviction")
+	})
 }
 
 func TestGuard_LooksSoonAfterAnEvictionForTheDisk(t *testing.T) {
