@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -47,15 +49,16 @@ var calls = map[string]struct {
 	call  func(ctx context.Context, c *Client) error
 	legal bool
 }{
-	"Version":          {call: func(ctx context.Context, c *Client) error { _, err := c.Version(ctx); return err }},
-	"Status":           {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, true); return err }},
-	"CgroupDriver":     {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.CgroupDriver(ctx); return err }},
-	"SetPodCIDR":       {legal: true, call: func(ctx context.Context, c *Client) error { return c.SetPodCIDR(ctx, "10.0.0.0/24") }},
-	"RunPodSandbox":    {call: func(ctx context.Context, c *Client) error { _, err := c.RunPodSandbox(ctx, nil, ""); return err }},
-	"StopPodSandbox":   {legal: true, call: func(ctx context.Context, c *Client) error { return c.StopPodSandbox(ctx, "s") }},
-	"RemovePodSandbox": {legal: true, call: func(ctx context.Context, c *Client) error { return c.RemovePodSandbox(ctx, "s") }},
-	"PodSandboxStatus": {call: func(ctx context.Context, c *Client) error { _, err := c.PodSandboxStatus(ctx, "s"); return err }},
-	"ListPodSandboxes": {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.ListPodSandboxes(ctx, "uid"); return err }},
+	"Version":                   {call: func(ctx context.Context, c *Client) error { _, err := c.Version(ctx); return err }},
+	"Status":                    {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, true); return err }},
+	"CgroupDriver":              {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.CgroupDriver(ctx); return err }},
+	"SetPodCIDR":                {legal: true, call: func(ctx context.Context, c *Client) error { return c.SetPodCIDR(ctx, "10.0.0.0/24") }},
+	"RunPodSandbox":             {call: func(ctx context.Context, c *Client) error { _, err := c.RunPodSandbox(ctx, nil, ""); return err }},
+	"StopPodSandbox":            {legal: true, call: func(ctx context.Context, c *Client) error { return c.StopPodSandbox(ctx, "s") }},
+	"RemovePodSandbox":          {legal: true, call: func(ctx context.Context, c *Client) error { return c.RemovePodSandbox(ctx, "s") }},
+	"PodSandboxStatus":          {call: func(ctx context.Context, c *Client) error { _, err := c.PodSandboxStatus(ctx, "s"); return err }},
+	"ListPodSandboxes":          {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.ListPodSandboxes(ctx, "uid"); return err }},
+	"UpdatePodSandboxResources": {legal: true, call: func(ctx context.Context, c *Client) error { return c.UpdatePodSandboxResources(ctx, "s", nil, nil) }},
 	"CreateContainer": {call: func(ctx context.Context, c *Client) error {
 		_, err := c.CreateContainer(ctx, "s", nil, nil)
 		return err
@@ -175,5 +178,29 @@ func TestObserve_FailsForAPodWithoutAStatus(t *testing.T) {
 	}
 	if all, err := o.ObserveAll(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("ObserveAll() = %v, %v; want the pod", all, err)
+	}
+}
+
+func TestUpdatePodSandboxResources_LeavesARuntimeAloneThatDoesNotWantToKnow(t *testing.T) {
+	for refusal, fails := range map[error]bool{
+		status.Error(codes.Unimplemented, "unknown method"):      false,
+		status.Error(codes.Unknown, "not implemented yet"):       false,
+		status.Error(codes.ResourceExhausted, "machine is full"): true,
+	} {
+		socket := filepath.Join(t.TempDir(), "cri.sock")
+		p, err := criproxy.Start(socket, "", func(context.Context, *criproxy.Call) error { return refusal })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := New(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.UpdatePodSandboxResources(t.Context(), "s", nil, nil); (err != nil) != fails {
+			t.Errorf("refused with %v: %v", refusal, err)
+		}
+		if err := errors.Join(c.Close(), p.Stop()); err != nil {
+			t.Error(err)
+		}
 	}
 }

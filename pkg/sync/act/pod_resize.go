@@ -15,11 +15,17 @@ import (
 )
 
 // resizePod sets the values of the pod's cgroup and of its running containers. No container may have more than its pod: the
-// pod's are set before, for what grows, and again afterwards, for what shrinks.
+// pod's are set before, for what grows, and again afterwards, for what shrinks. The runtime is told first, and may refuse.
 func (e *Executor) resizePod(ctx context.Context, in plan.Input) error {
 	p := in.Desired.Pod
 	if _, again := in.Failures[plan.Action{Kind: plan.PodResize}.Key()]; !again {
 		e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeStarted", "Pod resize started")
+	}
+	if box := in.Observed.Sandbox(); box != nil && box.Ready {
+		if err := e.cfg.Runtime.UpdatePodSandboxResources(ctx, box.ID, e.sandboxResources(p), overhead(p)); err != nil {
+			e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
+			return err
+		}
 	}
 	before := e.cfg.Cgroups.CreatePod(p)
 	errs := e.resizeContainers(ctx, in)
