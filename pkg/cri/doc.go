@@ -1,6 +1,6 @@
 // Package cri is the agent's view of the container runtime: the CRI v1 API over one gRPC connection.
 //
-// It owns the connection, its deadlines and the mapping of gRPC codes to errors (Client), the pure translation of a pod
+// It owns the connection, its deadlines, the mapping of gRPC codes to errors and the look at what answers lack (Client), the pure translation of a pod
 // specification into CRI configurations (Sandbox, Container), the look at what the runtime has of a pod (Observer), the
 // hints that something changed (Watcher) and the runtime's own readiness (Monitor). It decides nothing: it retries no
 // call, pulls no image by itself and keeps nothing of a pod beyond a cache of what the runtime said about an ID in a
