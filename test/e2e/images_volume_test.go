@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,19 +68,18 @@ func TestImagesPreloaded(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	archive := func(name string) []byte {
+	image := func(name string) ociarchive.Image {
 		im := testbed.Images(t)[2]
 		im.Ref = "minikubelet.dev/" + name + ":1"
 		im.Files = append(im.Files, ociarchive.File{Path: "/name", Content: []byte(name)})
-		path := s.env.Path(name + ".tar")
-		if err := ociarchive.WriteFile(path, im); err != nil {
+		return im
+	}
+	archive := func(name string) []byte {
+		var b bytes.Buffer
+		if err := ociarchive.Write(&b, image(name)); err != nil {
 			t.Fatal(err)
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+		return b.Bytes()
 	}
 	put := func(name string, b []byte) {
 		t.Helper()
@@ -89,13 +89,18 @@ func TestImagesPreloaded(t *testing.T) {
 	}
 	late := archive("late")
 	put("early.tar", archive("early"))
+	put("zipped.tar.gz", gzipped(t, archive("zipped")))
+	put("several.tar", fromAnotherNode(t, image("several")))
 	put("half.tar", late[:len(late)/2])
 	put("garbage.tar", []byte("this is no archive"))
 	put("other.txt", late)
 	s.WriteManifest("pods.yaml", pulling("early", "minikubelet.dev/early:1", "Never")+pulling("late", "minikubelet.dev/late:1", "Never")+
-		pulling("later", "minikubelet.dev/later:1", "IfNotPresent"))
+		pulling("later", "minikubelet.dev/later:1", "IfNotPresent")+pulling("zipped", "minikubelet.dev/zipped:1", "Never")+
+		pulling("several", "minikubelet.dev/several:1", "Never"))
 	s.Start()
-	s.phase("early", v1.PodSucceeded)
+	for _, name := range []string{"early", "zipped", "several"} {
+		s.phase(name, v1.PodSucceeded)
+	}
 	s.until("late", "waits for its image", waits("c", "ErrImageNeverPull", "is not present with pull policy of Never"))
 	s.until("later", "backs off", waits("c", "ImagePullBackOff", "minikubelet.dev/later:1"))
 	for _, name := range []string{"half.tar", "garbage.tar"} {

@@ -28,7 +28,7 @@ type told struct {
 
 func (c told) manifest(name string) string {
 	const body = `
-metadata: {name: %s, labels: {app: shop}, annotations: {note: "two\nlines"}}
+metadata: {name: %s, labels: {app: shop}, annotations: {note: "two\nlines", color: red}}
 spec: {terminationGracePeriodSeconds: 0, restartPolicy: Never, %s initContainers: [%s],
   containers: [{name: c, image: $busybox, command: [sh, -c, %q], volumeMounts: [%s]%s}], volumes: [%s]}
 `
@@ -45,6 +45,18 @@ spec: {terminationGracePeriodSeconds: 0, restartPolicy: Never, %s initContainers
 	return pods(fmt.Sprintf(body, name, c.spec, init, c.script, c.mounts, c.more, c.volumes))
 }
 
+// nested mounts other volumes within a volume of files: at a place of its own, beside its files, over one of them, deeper, and
+// single files.
+const (
+	nestedMounts = `{name: v, mountPath: /v}, {name: work, mountPath: /v/work}, {name: work, mountPath: /v/conf.d/work, subPath: sub},
+    {name: keys, mountPath: /v/a/b/token, subPath: token}, {name: keys, mountPath: /v/keys}, {name: work, mountPath: /v/work/deeper, subPath: deep}`
+	nestedVolumes = "{name: work, emptyDir: {}}, {name: keys, secret: {secretName: keys}}"
+	nestedMore    = "terminationMessagePath: /v/last/words"
+	nestedScript  = `cd /v; cat color conf.d/color a/b/token keys/token; echo; echo kept >work/f; echo sub >conf.d/work/f; echo deep >work/deeper/f; cat work/f conf.d/work/f work/deeper/f
+echo bye >last/words; touch new 2>/dev/null || echo read-only; ls conf.d`
+	nestedWant = "redredhushhush\nkept\nsub\ndeep\nread-only\ncolor\nwork\n"
+)
+
 // volumeCases are pods whose volumes hold what they should. $host is a directory of the node, as the test has made it.
 var volumeCases = map[string]told{
 	"empty": {
@@ -60,6 +72,10 @@ var volumeCases = map[string]told{
 	},
 	"memory-of-the-pod": {
 		mounts: "{name: v, mountPath: /v}", volumes: "{name: v, emptyDir: {medium: Memory}}", more: "resources: {limits: {memory: 64Mi}}",
+		script: "df -k /v | tail -1 | awk '{print $2}'", want: "65536\n",
+	},
+	"memory-of-the-pod-level": {
+		spec: "resources: {limits: {memory: 64Mi}}", mounts: "{name: v, mountPath: /v}", volumes: "{name: v, emptyDir: {medium: Memory}}",
 		script: "df -k /v | tail -1 | awk '{print $2}'", want: "65536\n",
 	},
 	"memory-more-than-the-pod": {
@@ -79,6 +95,41 @@ var volumeCases = map[string]told{
     {name: w, configMap: {name: settings}}`,
 		script: "cd /v; cat deep/er/color; echo; od -An -tx1 bytes; stat -Lc '%n %a' deep/er/color bytes; ls /v /w; readlink /v/bytes; stat -Lc %a /w/color; touch /w/new 2>/dev/null || echo read-only",
 		want:   "red\n 00 ff 0a\ndeep/er/color 400\nbytes 640\n/v:\nbytes\ndeep\n\n/w:\nbytes\ncolor\nlarge\n..data/bytes\n644\nread-only\n",
+	},
+	"nested-config": {
+		mounts: nestedMounts, more: nestedMore, volumes: nestedVolumes + `, {name: v, configMap: {name: settings, items: [{key: color, path: color}, {key: color, path: conf.d/color}]}}`,
+		script: nestedScript, want: nestedWant,
+	},
+	"nested-secret": {
+		mounts: nestedMounts, more: nestedMore, volumes: nestedVolumes + `, {name: v, secret: {secretName: keys, items: [{key: color, path: color}, {key: color, path: conf.d/color}]}}`,
+		script: nestedScript, want: nestedWant,
+	},
+	"nested-projected": {
+		mounts: nestedMounts, more: nestedMore, volumes: nestedVolumes + `, {name: v, projected: {sources: [{configMap: {name: settings, items: [{key: color, path: color}]}}, {secret: {name: keys, items: [{key: color, path: conf.d/color}]}}]}}`,
+		script: nestedScript, want: nestedWant,
+	},
+	"nested-downward": {
+		mounts: nestedMounts, more: nestedMore, volumes: nestedVolumes + `, {name: v, downwardAPI: {items: [{path: color, fieldRef: {fieldPath: "metadata.annotations['color']"}}, {path: conf.d/color, fieldRef: {fieldPath: "metadata.annotations['color']"}}]}}`,
+		script: nestedScript, want: nestedWant,
+	},
+	"sub-nested": {
+		mounts: "{name: v, mountPath: /v, subPath: conf.d}, {name: work, mountPath: /v/work}", volumes: nestedVolumes + ", {name: v, configMap: {name: settings, items: [{key: color, path: conf.d/color}]}}",
+		script: "cat /v/color; echo; echo kept >/v/work/f; cat /v/work/f", want: "red\nkept\n",
+	},
+	"roots": {
+		mounts:  "{name: a, mountPath: /a}, {name: b, mountPath: /b}, {name: c, mountPath: /c}, {name: d, mountPath: /d}",
+		volumes: `{name: a, configMap: {name: settings}}, {name: b, secret: {secretName: keys}}, {name: c, downwardAPI: {}}, {name: d, projected: {sources: [{secret: {name: keys}}]}}`,
+		script:  "stat -c '%a %u %g' /a /b /c /d", want: "777 0 0\n1777 0 0\n1777 0 0\n1777 0 0\n",
+	},
+	"roots-group": {
+		spec: "securityContext: {fsGroup: 2000}", mounts: "{name: a, mountPath: /a}, {name: b, mountPath: /b}",
+		volumes: `{name: a, configMap: {name: settings}}, {name: b, secret: {secretName: keys}}`,
+		script:  "stat -c '%a %u %g' /a /b", want: "2777 0 2000\n3777 0 2000\n",
+	},
+	"paths": {
+		mounts:  "{name: v, mountPath: /v}",
+		volumes: "{name: v, configMap: {name: settings, items: [{key: color, path: ./conf.d/a.ini}, {key: color, path: conf.d//b.ini}]}}",
+		script:  "cat /v/conf.d/a.ini /v/conf.d/b.ini", want: "redred",
 	},
 	"config-large": {
 		mounts: "{name: v, mountPath: /v}", volumes: "{name: v, configMap: {name: settings}}", script: "wc -c </v/large", want: "1000000\n",
@@ -160,7 +211,7 @@ binaryData: {bytes: AP8K}
 apiVersion: v1
 kind: Secret
 metadata: {name: keys}
-stringData: {token: hush}
+stringData: {token: hush, color: red}
 `
 
 // hostTree makes what the cases find on the node, and returns its directory.
@@ -267,6 +318,8 @@ const liveContent = `
 metadata: {name: live}
 spec:
   terminationGracePeriodSeconds: 0
+  initContainers:
+  - {name: mark, image: $busybox, command: [sh, -c, "echo -n kept >/work/mark"], volumeMounts: [{name: work, mountPath: /work}]}
   containers:
   - name: web
     image: $web
@@ -274,12 +327,15 @@ spec:
     volumeMounts:
     - {name: config, mountPath: /config}
     - {name: config, mountPath: /sub/color, subPath: color}
+    - {name: work, mountPath: /config/work}
+    - {name: work, mountPath: /all/deep/mark, subPath: mark}
     - {name: secret, mountPath: /secret}
     - {name: all, mountPath: /all}
   volumes:
   - {name: config, configMap: {name: settings}}
   - {name: secret, secret: {secretName: keys}}
   - {name: all, projected: {sources: [{configMap: {name: settings}}, {secret: {name: keys}}]}}
+  - {name: work, emptyDir: {}}
 `
 
 const liveObjects = `
@@ -295,7 +351,7 @@ stringData: {token: "%[1]s"}
 `
 
 // TestVolumesFollowTheirObjects changes objects under a running container: files change all at once, come and go; what is
-// mounted by subPath stays as it was.
+// mounted by subPath stays as it was, and so does what is mounted within.
 func TestVolumesFollowTheirObjects(t *testing.T) {
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	s.WriteManifest("objects.yaml", fmt.Sprintf(liveObjects, "red", `, old: x`))
@@ -319,6 +375,11 @@ func TestVolumesFollowTheirObjects(t *testing.T) {
 	}
 	if got := file("/config/old"); !strings.Contains(got, "404") {
 		t.Errorf("a key that is gone still shows %q", got)
+	}
+	for _, path := range []string{"/config/work/mark", "/all/deep/mark"} {
+		if got := file(path); got != "kept" {
+			t.Errorf("%s, of another volume, holds %q after the update", path, got)
+		}
 	}
 	if got := file("/sub/color"); got != "red" {
 		t.Errorf("the subPath followed: %q", got)
