@@ -23,6 +23,7 @@ func TestJoined(t *testing.T) {
 		"the lease is renewed":                             (*joined).leaseIsRenewed,
 		"a file pod is shown by a mirror pod":              (*joined).mirrorFollowsFile,
 		"deletion waits for the grace period":              (*joined).deletionWaits,
+		"a grace period of centuries is not over at once":  (*joined).centuriesAreLong,
 		"deletion by force is obeyed":                      (*joined).forceIsObeyed,
 		"a shorter grace period replaces a longer one":     (*joined).shorterGrace,
 		"a Job completes and one fails":                    (*joined).jobsEnd,
@@ -148,22 +149,24 @@ const (
 	stubbornForLong = `terminationGracePeriodSeconds: 600, containers: [{name: web, image: "minikubelet.dev/web:1", args: [-ignore-term], readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}}]`
 )
 
+const centuriesOfGrace = `terminationGracePeriodSeconds: 10000000000, containers: [{name: web, image: "minikubelet.dev/web:1", args: [-term-delay=1s], lifecycle: {preStop: {sleep: {seconds: 1}}}, readinessProbe: {httpGet: {path: readyz, port: 8080}, periodSeconds: 1}}]`
+
 func (j *joined) applySpec(name, spec string) *v1.Pod {
 	j.t.Helper()
 	j.Apply(fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {%s}\n", name, spec))
 	return j.waitReady(name)
 }
 
-func (j *joined) deletionWaits() {
-	p := j.applySpec("stubborn", stubborn)
-	w, err := j.admin.CoreV1().Pods("default").Watch(j.t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=stubborn", ResourceVersion: p.ResourceVersion})
+// deletes a pod and returns the last that the API saw of it, and its first deletionTimestamp: the last event's is that of the
+// deletion for good.
+func (j *joined) deletes(p *v1.Pod) (last *v1.Pod, deadline time.Time) {
+	j.t.Helper()
+	w, err := j.admin.CoreV1().Pods("default").Watch(j.t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + p.Name, ResourceVersion: p.ResourceVersion})
 	if err != nil {
 		j.t.Fatal(err)
 	}
 	defer w.Stop()
-	j.kubectl("delete", "pod", "stubborn", "--wait=false")
-	var last *v1.Pod
-	var deadline time.Time // the last event's is that of the deletion for good
+	j.kubectl("delete", "pod", p.Name, "--wait=false")
 	for e := range w.ResultChan() {
 		if q, ok := e.Object.(*v1.Pod); ok {
 			last = q
@@ -175,6 +178,12 @@ func (j *joined) deletionWaits() {
 			break
 		}
 	}
+	return last, deadline
+}
+
+func (j *joined) deletionWaits() {
+	p := j.applySpec("stubborn", stubborn)
+	last, deadline := j.deletes(p)
 	c := last.Status.ContainerStatuses[0].State.Terminated
 	if last.Status.Phase != v1.PodFailed || c == nil || c.ExitCode != 137 {
 		j.t.Fatalf("the last that the API saw of it: %s", describeStatus(last.Status))
@@ -190,6 +199,14 @@ func (j *joined) deletionWaits() {
 	}
 	j.eventually("its containers are gone", func() error { return j.noContainers(string(p.UID)) })
 	j.waitEvents("stubborn", "Killing: Stopping container web")
+}
+
+// centuriesAreLong: the API server's own sum overflows, and its deletionTimestamp lies in 1760.
+func (j *joined) centuriesAreLong() {
+	last, _ := j.deletes(j.applySpec("centuries", centuriesOfGrace))
+	if c := last.Status.ContainerStatuses[0].State.Terminated; last.Status.Phase != v1.PodSucceeded || c == nil || c.ExitCode != 0 {
+		j.t.Errorf("the last that the API saw of it: %s", describeStatus(last.Status))
+	}
 }
 
 func (j *joined) forceIsObeyed() {
