@@ -107,12 +107,13 @@ func TestVolumesDisks(t *testing.T) {
 		bound("csi", "Block", "csi: {driver: "+driver.Name+", volumeHandle: "+handle+"}"))
 	const write = "printf hello | dd of=/dev/xvda bs=512 conv=notrunc,sync 2>/dev/null; stat -c %F /dev/xvda; dd if=/dev/xvda bs=5 count=1 2>/dev/null"
 	s.WriteManifest("first.yaml", claims2("plain1", "plain", "echo kept >/d/f; grep ' /d ' /proc/mounts | cut -d' ' -f3", "securityContext: {fsGroup: 3000}", mounted)+
-		claims2("plain2", "plain", "until cat /d/f 2>/dev/null; do sleep 0.1; done; stat -c %g /d", "", mounted)+
 		claims2("raw1", "raw", write, "", device)+claims2("csi1", "csi", write, "", device)+
 		claims2("kept", "kept", "stat -c %g /d /d/old", "securityContext: {fsGroup: 2000, fsGroupChangePolicy: OnRootMismatch}", mounted)+
 		claims2("changed", "changed", "stat -c '%g %a' /d /d/old", "securityContext: {fsGroup: 2000, fsGroupChangePolicy: Always}", mounted)+
 		claims2("closed", "closed", "touch /d/f 2>/dev/null || echo read-only", "", mounted)+claims2("elsewhere", "elsewhere", "true", "", mounted)+claims2("nfs", "nfs", "true", "", mounted)+
 		claims2("crossed", "raw", "true", "", mounted)+claims2("crossed2", "kept", "true", "", device))
+	s.phase("plain1", v1.PodSucceeded) // who mounts it first gives it its group
+	s.WriteManifest("plain2.yaml", claims2("plain2", "plain", "cat /d/f; stat -c %g /d", "", mounted))
 	for name, want := range map[string]string{
 		"plain1": "ext4\n", "plain2": "kept\n3000\n", "raw1": "block special file\nhello", "csi1": "block special file\nhello",
 		"kept": "2000\n0\n", "changed": "2000 2775\n2000 660\n", "closed": "read-only\n",
@@ -133,6 +134,7 @@ func TestVolumesDisks(t *testing.T) {
 	}
 	t.Run("what is on a disk outlives the pods and the agent", func(t *testing.T) {
 		s := s.on(t)
+		s.RemoveManifest("plain2.yaml")
 		s.gone("first.yaml")
 		if left, err := exec.Command("losetup", "--associated", s.env.Path("csi-"+driver.Name, "volumes", handle+".img")).Output(); err != nil || len(left) > 0 {
 			t.Errorf("the driver's device is not released: %s, %v", left, err)
