@@ -84,8 +84,8 @@ func (j *joined) mirrorFollowsFile() {
 	if p.Annotations["kubernetes.io/config.mirror"] == "" || p.Annotations["kubernetes.io/config.source"] != "file" || len(p.OwnerReferences) != 1 || p.OwnerReferences[0].Kind != "Node" {
 		j.t.Errorf("the mirror pod: %v %v", p.Annotations, p.OwnerReferences)
 	}
-	if p.Status.ObservedGeneration != p.Generation {
-		j.t.Errorf("observed generation %d of %d", p.Status.ObservedGeneration, p.Generation)
+	if p.Status.ObservedGeneration != 0 || p.Generation != 1 {
+		j.t.Errorf("a mirror pod has observed generation %d of %d", p.Status.ObservedGeneration, p.Generation)
 	}
 	if out := j.kubectl("logs", name); !strings.Contains(out, "GET /readyz") {
 		j.t.Errorf("kubectl logs of a mirror pod: %s", out)
