@@ -50,8 +50,10 @@ func (l *Limiter) Run(ctx context.Context) {
 	for all := true; ; {
 		changed := l.cfg.Changed()
 		l.limit(all)
-		if !wait(ctx, limitRest) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-time.After(limitRest):
 		}
 		select {
 		case <-ctx.Done():
@@ -61,18 +63,6 @@ func (l *Limiter) Run(ctx context.Context) {
 		case <-again.C:
 			all = true
 		}
-	}
-}
-
-// wait reports whether the context outlived the time.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

@@ -134,8 +134,7 @@ func (e *Executor) podDir(p *v1.Pod) string {
 // makeLogDir makes the directory of a pod's logs, and a container's in it. Not every runtime does it itself: CRI leaves it to
 // its client.
 func (e *Executor) makeLogDir(p *v1.Pod, container ...string) error {
-	dir := filepath.Base(cri.PodLogDir(e.cfg.Paths.PodLogs, p))
-	return logs.MakeDir(e.cfg.Paths.PodLogs, append([]string{dir}, container...)...)
+	return logs.MakeDir(e.cfg.Paths.PodLogs, append([]string{pod.LogDirName(p)}, container...)...)
 }
 
 // createCgroup makes the pod's directories and, last, its cgroup: with it there, all of them are.

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -71,11 +72,7 @@ func identity(d pod.Desired) string {
 
 // inOrder sorts pods as admission takes them: critical first, then oldest.
 func inOrder(desired map[types.UID]pod.Desired) []pod.Desired {
-	all := make([]pod.Desired, 0, len(desired))
-	for _, d := range desired {
-		all = append(all, d)
-	}
-	slices.SortFunc(all, func(a, b pod.Desired) int {
+	return slices.SortedFunc(maps.Values(desired), func(a, b pod.Desired) int {
 		if ca, cb := pod.IsCritical(a.Pod), pod.IsCritical(b.Pod); ca != cb {
 			if ca {
 				return -1
@@ -87,5 +84,4 @@ func inOrder(desired map[types.UID]pod.Desired) []pod.Desired {
 		}
 		return strings.Compare(string(a.Pod.UID), string(b.Pod.UID))
 	})
-	return all
 }
