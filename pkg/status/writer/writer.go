@@ -63,6 +63,7 @@ type entry struct {
 	finished bool
 	busy     bool
 	gone     bool   // the API server has no such pod
+	refused  bool   // the last send was, by an API server that is there
 	said     string // the last refusal that was logged
 	retry    time.Duration
 	notYet   time.Time
@@ -128,7 +129,7 @@ func (w *Writer) Finished(p *v1.Pod) {
 
 // earliest lets a new report through at once after a refusal, which it may answer, but not during an outage.
 func earliest(e *entry) time.Time {
-	if e.retry == refusedFor {
+	if e.refused && e.retry == refusedFor {
 		e.retry = 0
 		return time.Time{}
 	}
@@ -317,8 +318,8 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 		e.learn(e.seen)
 	}
 	if err == nil {
-		w.outage.OK()
-		e.retry, e.notYet, e.said = 0, time.Time{}, ""
+		w.back()
+		e.refused, e.retry, e.notYet, e.said = false, 0, time.Time{}, ""
 		switch {
 		case job.finished && e.finished:
 			delete(w.pods, id)
@@ -328,20 +329,45 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 		return
 	}
 	e.dirty = e.dirty || job.dirty
-	switch {
-	case refused(err):
-		longer := min(max(2*e.retry, firstRetry), refusedFor)
-		if e.retry = refusedFor; apierrors.IsForbidden(err) {
-			e.retry = longer // what it lacks may come by itself: a right, a quota, a new cluster's priority classes
-		}
-		if said := err.Error(); said != e.said {
-			e.said = said
-			w.cfg.Log.Error("cannot show the pod at the API server, which refuses it; the pod is not affected",
-				"pod", pod.FullName(e.pod), "uid", id, "error", err)
-		}
-	default:
+	was := e.retry
+	if e.refused != refused(err) {
+		e.refused, was = !e.refused, 0 // how long the API server was away says nothing of how long it will refuse
+	}
+	e.retry = retryAfter(was, err)
+	if !e.refused {
 		w.outage.Failed(err)
-		e.retry = min(max(2*e.retry, firstRetry), lastRetry)
+	} else if said := err.Error(); said != e.said {
+		e.said = said
+		w.cfg.Log.Error("cannot show the pod at the API server, which refuses it; the pod is not affected",
+			"pod", pod.FullName(e.pod), "uid", id, "error", err)
 	}
 	e.notYet = time.Now().Add(e.retry/2 + rand.N(e.retry))
+}
+
+// back says that the API server takes what it is sent. What waits because it did not waits no longer. It is called with the
+// lock held.
+func (w *Writer) back() {
+	if kind, _, _ := w.outage.Now(); kind == "" {
+		return
+	}
+	w.outage.OK()
+	for _, e := range w.pods {
+		if !e.refused {
+			e.retry, e.notYet = 0, time.Time{}
+		}
+	}
+}
+
+// retryAfter is how long a send waits after one that failed, which had waited for was. What is invalid has a report to wait
+// for; what is forbidden may be allowed without one: a right, a quota, a new cluster's priority classes may come.
+func retryAfter(was time.Duration, err error) time.Duration {
+	longer := max(2*was, firstRetry)
+	switch {
+	case apierrors.IsForbidden(err):
+		return min(longer, refusedFor)
+	case refused(err):
+		return refusedFor
+	default:
+		return min(longer, lastRetry)
+	}
 }

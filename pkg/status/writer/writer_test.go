@@ -308,6 +308,49 @@ func TestWriter_SoonTriesAgainWhatWasForbidden(t *testing.T) {
 	})
 }
 
+// An API server that comes back refuses a node until it knows its pods again. When it takes one status, all go at once.
+func TestWriter_IsQuickWhenTheAPIServerIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer atomic.Pointer[error]
+		say := func(err error) { answer.Store(&err) }
+		say(errors.New("connection refused"))
+		s := &server{fail: func(string, string) error { return *answer.Load() }}
+		w := start(t, s)
+		for i := range 20 {
+			w.Report(apiPod(fmt.Sprint("p", i)), phase(v1.PodRunning))
+		}
+		time.Sleep(10 * time.Minute)
+		say(apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "a", errors.New("no relationship found")))
+		time.Sleep(16 * time.Second) // each was refused for the first time
+		say(nil)
+		time.Sleep(8 * time.Second) // of a refusal that has gone on for 16 s
+		synctest.Wait()
+		if n := len(s.said()); n < 10 {
+			t.Errorf("%d of 20 statuses were written 8 s after the API server took them", n)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if n := len(s.said()); n != 20 {
+			t.Errorf("%d of 20 statuses were written", n)
+		}
+
+		say(errors.New("connection refused"))
+		for i := range 20 {
+			w.Report(apiPod(fmt.Sprint("p", i)), phase(v1.PodSucceeded))
+		}
+		time.Sleep(10 * time.Minute)
+		say(nil)
+		first := time.Now()
+		for len(s.said()) == 20 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Millisecond)
+		if n := len(s.said()); n != 40 {
+			t.Errorf("%d of 20 statuses were written with the first, %s after the API server came back", n-20, time.Since(first))
+		}
+	})
+}
+
 func staticPod(hash string) *v1.Pod {
 	p := apiPod("web-n1")
 	p.UID, p.ResourceVersion = "static-uid", ""
