@@ -41,16 +41,33 @@ spec:
 	http2 = `startupProbe: {httpGet: {scheme: HTTPS, path: /startupz, port: 8443}, periodSeconds: 1, failureThreshold: 30}
     readinessProbe: {httpGet: {scheme: HTTPS, path: readyz, port: 8443}, periodSeconds: 1}
     livenessProbe: {httpGet: {scheme: HTTPS, path: /healthz, port: 8443}, periodSeconds: 1, failureThreshold: 1}`
-	unslashed = `readinessProbe: {httpGet: {path: readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1}
-    livenessProbe: {httpGet: {path: "healthz?a=%20#b", port: 8080}, periodSeconds: 1}
-    lifecycle:
-      postStart: {httpGet: {path: "nowhere?postStart", port: 8080, httpHeaders: [{name: User-Agent, value: mine}]}}
-      preStop: {httpGet: {path: "nowhere?preStop", port: 8080}}`
 	slowExec = `livenessProbe: {exec: {command: [/web, get, "http://127.0.0.1:8080/wait?for=600s"]}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1}`
 	startup  = `startupProbe: {httpGet: {path: /startupz, port: 8080}, periodSeconds: 1, failureThreshold: 30}
     readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
     livenessProbe: {httpGet: {path: /startupz, port: 8080}, periodSeconds: 1, failureThreshold: 1}`
 )
+
+// unslashed asks without leading slashes, and its hooks are answered 404. A sidecar answers: it serves before the container
+// starts, which is asked at once, and after its end.
+const unslashed = `
+metadata: {name: unslashed}
+spec:
+  terminationGracePeriodSeconds: 1
+  initContainers:
+  - name: web
+    image: $web
+    restartPolicy: Always
+    startupProbe: {httpGet: {path: healthz, port: 8080}, periodSeconds: 1, failureThreshold: 60}
+  containers:
+  - name: c
+    image: $busybox
+    command: [sleep, "1000"]
+    readinessProbe: {httpGet: {path: readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {httpGet: {path: "healthz?a=%20#b", port: 8080}, periodSeconds: 1}
+    lifecycle:
+      postStart: {httpGet: {path: "nowhere?postStart", port: 8080, httpHeaders: [{name: User-Agent, value: mine}]}}
+      preStop: {httpGet: {path: "nowhere?preStop", port: 8080}}
+`
 
 func probing(name, args, probes string) string { return pods(fmt.Sprintf(probed, name, args, probes)) }
 
@@ -62,7 +79,7 @@ func TestStandaloneProbes(t *testing.T) {
 		probing("startup", "-startup-after=4s", startup)+probing("grpc", `"-grpc-addr=:9090"`, allGRPC)+
 		probing("https", `"-tls-addr=:8443"`, allHTTPS)+probing("slow", "", slowExec)+
 		probing("http2", `"-tls-addr=:8443", -tls-http2-only`, http2))
-	s.WriteManifest("unslashed.yaml", probing("unslashed", "-term-delay=1s", unslashed))
+	s.WriteManifest("unslashed.yaml", pods(unslashed))
 	flips := func(kind string, up bool) func(t *testing.T) {
 		return func(t *testing.T) {
 			s := s.on(t)
