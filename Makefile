@@ -23,7 +23,7 @@ export FUZZTIME ?= 30s
 PLUGIN     := pkg/cni/plugin/minikubelet-cni
 
 .DEFAULT_GOAL := help
-.PHONY: help build plugin tools test unit e2e race lint verify bench conformance demo fuzz clean
+.PHONY: help build plugin tools test unit e2e race lint verify bench compare conformance demo fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -62,6 +62,10 @@ verify: lint unit ## what a commit must pass: lint and unit tests
 bench: tools build ## latency, memory and CPU against the floor of bare CRI calls; needs root. KUBELET=1 measures a kubelet too
 	$(if $(KUBELET),hack/build-tools kubelet)
 	KUBELET_BIN=$(if $(KUBELET),$(MINIKUBELET_TOOLS)/bin/kubelet,$(KUBELET_BIN)) go run ./hack/bench $(BENCH_FLAGS)
+
+compare: tools build ## the same pods on a kubelet and on the agent; needs root. CASES='regexp' RECORD=1 writes down what the kubelet does
+	hack/build-tools kubelet
+	go test -count=1 -timeout 30m ./test/compare -v -args -kubelet -only '$(CASES)' $(if $(RECORD),-record)
 
 conformance: tools build ## upstream's own e2e suite on this agent; needs root. FOCUS='regexp' SKIP='regexp' choose the specs
 	hack/build-tools e2e.test ginkgo agnhost nonewprivs debian

@@ -94,7 +94,7 @@ func object(set map[string]any) (kind string, manifest []byte, err error) {
 		manifest, err = json.Marshal(top)
 		return kind, manifest, err
 	}
-	manifest, err = pod(set)
+	manifest, err = Pod(set)
 	return "Pod", manifest, err
 }
 
@@ -109,8 +109,8 @@ func fields(list string) []string {
 	return out
 }
 
-// pod makes a whole pod: the smallest there is, with what a case sets.
-func pod(set map[string]any) ([]byte, error) {
+// Pod makes a whole pod: the smallest there is, with what a case sets.
+func Pod(set map[string]any) ([]byte, error) {
 	c := map[string]any{"name": "c", "image": "i:1"}
 	spec := map[string]any{"containers": []any{c}}
 	meta := map[string]any{"name": "p", "namespace": "default"}

@@ -21,6 +21,7 @@ import (
 // AgentConfig says how to run the agent. Only Containerd is needed.
 type AgentConfig struct {
 	Containerd   *Containerd
+	IsKubelet    bool           // run the tools' kubelet in its place, in the same directories; it has no Socket and no CLI
 	ControlPlane *ControlPlane  // join it; nil runs standalone
 	NodeName     string         // default node-N
 	Kubelet      map[string]any // fields of KubeletConfiguration, beside and over the harness's own
@@ -64,11 +65,17 @@ func AgentBinary(t T) string {
 func (e *Env) Agent(c AgentConfig) *Agent {
 	e.t.Helper()
 	a := &Agent{
-		e: e, cd: c.Containerd, NodeName: c.NodeName, program: AgentBinary(e.t), environ: c.Environ, Port: e.Port(),
+		e: e, cd: c.Containerd, NodeName: c.NodeName, environ: c.Environ, Port: e.Port(),
 		RootDir: e.Path("agent", "root"), Manifests: e.Path("agent", "manifests"), PodLogs: e.Path("agent", "pods-log"), Socket: e.Path("agent", "api.sock"),
 	}
 	if a.NodeName == "" {
 		a.NodeName = "node-" + strconv.Itoa(e.N)
+	}
+	if c.IsKubelet {
+		a.program = Tool(e.t, "kubelet")
+		e.makeCgroupRoot()
+	} else {
+		a.program = AgentBinary(e.t)
 	}
 	for _, dir := range []string{a.RootDir, a.Manifests, a.PodLogs} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -82,11 +89,24 @@ func (e *Env) Agent(c AgentConfig) *Agent {
 	if c.ControlPlane != nil {
 		a.args = append(a.args, "--kubeconfig="+c.ControlPlane.NodeKubeconfig(a.NodeName))
 	}
+	if c.IsKubelet {
+		a.args = append(a.args, "--cert-dir="+e.Path("agent", "pki"))
+	}
 	a.args = append(a.args, c.Args...)
 	if !c.NotYet {
 		a.Start()
 	}
 	return a
+}
+
+// makeCgroupRoot makes the cgroup root in every hierarchy: a kubelet insists that it is there.
+func (e *Env) makeCgroupRoot() {
+	e.t.Helper()
+	for _, file := range must[[]string](e.t, "find the cgroup hierarchies")(filepath.Glob("/sys/fs/cgroup/*/cgroup.procs")) {
+		if err := os.MkdirAll(filepath.Join(filepath.Dir(file), e.CgroupRoot()), 0o755); err != nil {
+			e.t.Fatalf("cannot make the cgroup root: %v", err)
+		}
+	}
 }
 
 // proxy runs between the agent and containerd until the test ends.
@@ -134,14 +154,20 @@ func (a *Agent) writeConfig(c AgentConfig) string {
 		"localAPI": map[string]any{"socket": a.Socket},
 		"network":  map[string]any{"provider": "agent", "confDir": a.cd.ConfDir, "binDir": a.cd.BinDir},
 	}
-	maps.Copy(kubelet, c.Kubelet)
-	maps.Copy(own, c.Own)
-	first, err1 := yaml.Marshal(kubelet)
-	second, err2 := yaml.Marshal(own)
-	if err := errors.Join(err1, err2); err != nil {
-		a.e.t.Fatalf("cannot write the agent's configuration: %v", err)
+	if c.IsKubelet {
+		kubelet["failCgroupV1"] = false
 	}
-	return a.e.WriteFile(string(first)+"---\n"+string(second), "agent", "config.yaml")
+	maps.Copy(kubelet, c.Kubelet)
+	docs := []map[string]any{kubelet}
+	if !c.IsKubelet {
+		maps.Copy(own, c.Own)
+		docs = append(docs, own)
+	}
+	var file []string
+	for _, doc := range docs {
+		file = append(file, string(must[[]byte](a.e.t, "write the agent's configuration")(yaml.Marshal(doc))))
+	}
+	return a.e.WriteFile(strings.Join(file, "---\n"), "agent", "config.yaml")
 }
 
 // AddArgs gives the agent more flags, from its next start on.

@@ -1,0 +1,95 @@
+package compare
+
+import (
+	"flag"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	withKubelet = flag.Bool("kubelet", false, "run a kubelet too, and compare with what it does now")
+	record      = flag.Bool("record", false, "with -kubelet: write down what it does")
+	only        = flag.String("only", "", "a regular expression of the names of the cases to run; empty: all")
+)
+
+const (
+	recorded   = "recorded"
+	knownFile  = "differences.yaml"
+	documentMD = "../../docs/differences.md"
+)
+
+// TestAgent_DiffersFromTheKubeletOnPurposeOnly runs every case on the agent and compares its record with the kubelet's.
+func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
+	cases, err := LoadCases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	corpus, all := cases, *only == ""
+	if !all {
+		wanted, err := regexp.Compile("^(" + *only + ")$")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = slices.DeleteFunc(slices.Clone(corpus), func(c Case) bool { return c.Name != base && !wanted.MatchString(c.Name) })
+	}
+	known, err := readKnown(knownFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubelet := kubeletRecords(t, corpus, cases)
+	agent := runApart(t, "the agent runs the cases", false, cases)
+	for _, c := range cases {
+		t.Run(c.File+"/"+c.Name, func(t *testing.T) {
+			if kubelet[c.Name] == nil {
+				t.Fatal("there is no record of it: run make compare RECORD=1")
+			}
+			if d := differences(c.Name, kubelet[c.Name], agent[c.Name], known); len(d) > 0 {
+				t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
+			}
+		})
+	}
+	for _, k := range known {
+		if all && len(k.Lines) > 0 && !k.met && !k.Seldom {
+			t.Errorf("%s: %q differs no longer: remove it", knownFile, k.Title)
+		}
+	}
+}
+
+func kubeletRecords(t *testing.T, corpus, cases []Case) Records {
+	t.Helper()
+	old, err := readRecords(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !*withKubelet {
+		return old
+	}
+	now := runApart(t, "a kubelet runs the cases", true, cases)
+	for _, c := range cases {
+		for _, line := range old[c.Name].minus(now[c.Name]) {
+			t.Logf("%s: the kubelet no longer has: %s", c.Name, line)
+		}
+		for _, line := range now[c.Name].minus(old[c.Name]) {
+			t.Logf("%s: the kubelet has now: %s", c.Name, line)
+		}
+	}
+	maps.Copy(old, now)
+	if *record {
+		if err := old.write(recorded, corpus); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return old
+}
+
+// runApart runs in a test of its own, which is over before anything is compared.
+func runApart(t *testing.T, name string, isKubelet bool, cases []Case) (r Records) {
+	t.Helper()
+	if !t.Run(name, func(t *testing.T) { r = run(t, isKubelet, cases) }) {
+		t.FailNow()
+	}
+	return r
+}

@@ -1,0 +1,101 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Known is a difference that is meant.
+type Known struct {
+	Title  string   `json:"title"`  // what differs, in a few words
+	Why    string   `json:"why"`    // why it stays
+	Topic  string   `json:"topic"`  // the heading that it stands under in docs/differences.md
+	Lines  []string `json:"lines"`  // regular expressions of whole lines that only one of the two has, without their sign; empty: nothing that a case can see
+	Cases  []string `json:"cases"`  // regular expressions of whole names; empty: all cases
+	Seldom bool     `json:"seldom"` // it depends on chance, and may be absent
+
+	lines, cases []*regexp.Regexp
+	met          bool
+}
+
+// readKnown reads the differences that are meant.
+func readKnown(file string) ([]*Known, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var known []*Known
+	if err := yaml.UnmarshalStrict(b, &known); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", file, err)
+	}
+	for _, k := range known {
+		if k.Title == "" || k.Why == "" || k.Topic == "" {
+			err = errors.Join(err, fmt.Errorf("%s: an entry %q lacks its title, why or topic", file, k.Title))
+		}
+		for _, list := range []struct {
+			from []string
+			to   *[]*regexp.Regexp
+		}{{k.Lines, &k.lines}, {k.Cases, &k.cases}} {
+			for _, text := range list.from {
+				re, reErr := regexp.Compile("^(?:" + text + ")$")
+				err = errors.Join(err, reErr)
+				*list.to = append(*list.to, re)
+			}
+		}
+	}
+	return known, err
+}
+
+func (k *Known) explains(name, line string) bool {
+	matches := func(s string) func(*regexp.Regexp) bool {
+		return func(re *regexp.Regexp) bool { return re.MatchString(s) }
+	}
+	return (len(k.cases) == 0 || slices.ContainsFunc(k.cases, matches(name))) && slices.ContainsFunc(k.lines, matches(line))
+}
+
+// differences are the lines that only the kubelet ("-") or only the agent ("+") has, without those that are known.
+func differences(name string, kubelet, agent Lines, known []*Known) (out []string) {
+	for _, side := range []struct {
+		sign  string
+		lines Lines
+	}{{"- ", kubelet.minus(agent)}, {"+ ", agent.minus(kubelet)}} {
+		for _, line := range side.lines {
+			explained := false
+			for _, k := range known {
+				if k.explains(name, line) {
+					k.met, explained = true, true
+				}
+			}
+			if !explained {
+				out = append(out, side.sign+line)
+			}
+		}
+	}
+	return out
+}
+
+// document is docs/differences.md.
+func document(known []*Known) string {
+	var b strings.Builder
+	b.WriteString(`# Differences from the kubelet
+
+The agent runs the same pods as a kubelet on the same components, and everything that others can see of them is compared
+(` + "`make compare`" + `). What follows differs on purpose. This list is made from test/compare/differences.yaml: a difference that is not in
+it fails the tests, and so does an entry that no longer differs.
+`)
+	topic := ""
+	for _, k := range known {
+		if k.Topic != topic {
+			topic = k.Topic
+			fmt.Fprintf(&b, "\n## %s\n\n", topic)
+		}
+		fmt.Fprintf(&b, "- **%s** %s\n", k.Title, strings.TrimSpace(k.Why))
+	}
+	return b.String()
+}

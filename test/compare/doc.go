@@ -1,0 +1,17 @@
+// Package compare holds the agent against the kubelet: the same pods, on the same components, and everything that others can
+// see of them. Both run behind a proxy that records what they ask of the runtime.
+//
+// A case (cases/*.yaml) is one pod and the objects that it names. Its record is a sorted set of lines "what = value": every
+// request to the runtime, the OCI runtime spec, the values of cgroups, the files in volumes as the containers find them, the
+// status of the pod on its way and at its end, its events. Ids, addresses, times, and names of this machine are replaced.
+// What comes in a free order has no order in a record.
+//
+//	recorded/*.txt         the kubelet's records; `make compare RECORD=1` runs a kubelet and writes them anew
+//	differences.yaml       the differences that are meant, each with its reason; docs/differences.md is made from it
+//
+// `go test ./test/compare` (part of make test) runs the agent and compares it with the kubelet's records. A difference that
+// is not listed fails, and so does a listed one that is none any more. `make compare` runs a kubelet too and compares with what
+// it does now.
+//
+// The decisions (records, lines, differences) are functions of values; observe.go and node.go alone touch the machine.
+package compare

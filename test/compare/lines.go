@@ -1,0 +1,137 @@
+package compare
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Lines are what was seen of one case: "what = value", sorted, each once.
+type Lines []string
+
+func (l *Lines) add(what string, value any) {
+	*l = append(*l, what+" = "+oneLine(fmt.Sprint(value)))
+}
+
+// oneLine keeps a value on its line: a text of several is quoted.
+func oneLine(s string) string {
+	if strings.ContainsAny(s, "\n\r\t\x00") || s == "" || s != strings.TrimSpace(s) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// addJSON adds a line for each value of an object, under the path that leads to it.
+func (l *Lines) addJSON(what string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot write down %s: %w", what, err)
+	}
+	var plain any
+	if err := json.Unmarshal(b, &plain); err != nil {
+		return fmt.Errorf("cannot write down %s: %w", what, err)
+	}
+	l.addValue(what, plain)
+	return nil
+}
+
+func (l *Lines) addValue(what string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			l.addValue(what+"."+key, value)
+		}
+	case []any:
+		keys := keysOf(v)
+		for i, value := range v {
+			l.addValue(what+"["+keys[i]+"]", value)
+		}
+	case float64:
+		l.add(what, strconv.FormatFloat(v, 'f', -1, 64))
+	case nil:
+	default:
+		l.add(what, v)
+	}
+}
+
+// listKeys name an entry of a list, so that one more entry is one difference and not one in each that follows.
+var listKeys = []string{"containerPath", "destination", "key", "name", "type", "mountPath", "ip", "pageSize"}
+
+// keysOf is how the entries of a list are told apart: by the first of listKeys that all have and no two share, else by number.
+func keysOf(list []any) []string {
+	for _, key := range listKeys {
+		var names []string
+		for _, v := range list {
+			m, _ := v.(map[string]any)
+			if name, ok := m[key].(string); ok && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		if len(names) == len(list) {
+			return names
+		}
+	}
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = strconv.Itoa(i)
+	}
+	return names
+}
+
+// Names are what is called otherwise on another machine, in another run, or by another agent: the text, and what is written
+// instead. Of two that both fit, the longer one is taken.
+type Names map[string]string
+
+// patterns are what has no meaning beside being new each time.
+var patterns = []struct {
+	is      *regexp.Regexp
+	written string
+}{
+	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "<uid>"},
+	{regexp.MustCompile(`sha256:[0-9a-f]{64}\b`), "<digest>"},
+	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "<id>"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "<time>"},
+	{regexp.MustCompile(`\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+`), "..<time>"},
+	{regexp.MustCompile(`\b(\d+(\.\d+)?(h|m|s|ms|µs))+\b \((\d+(\.\d+)?(h|m|s|ms|µs))+\b including waiting\)`), "<duration> (<duration> including waiting)"},
+	{regexp.MustCompile(`\beyJ[\w-]+\.[\w-]+\.[\w-]+`), "<token>"},
+	{regexp.MustCompile(`-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----`), "<certificate>"},
+	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
+	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
+}
+
+// normal replaces names and patterns in lines, sorts them, and leaves each once.
+func (n Names) normal(l Lines) Lines {
+	texts := make([]string, 0, len(n))
+	for text := range n {
+		texts = append(texts, text)
+	}
+	slices.SortFunc(texts, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, text := range texts {
+		pairs = append(pairs, text, n[text])
+	}
+	r := strings.NewReplacer(pairs...)
+	out := make(Lines, 0, len(l))
+	for _, line := range l {
+		line = r.Replace(line)
+		for _, p := range patterns {
+			line = p.is.ReplaceAllString(line, p.written)
+		}
+		out = append(out, line)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// minus are the lines that another set lacks. Both are sorted.
+func (l Lines) minus(other Lines) (out Lines) {
+	for _, line := range l {
+		if _, found := slices.BinarySearch(other, line); !found {
+			out = append(out, line)
+		}
+	}
+	return out
+}

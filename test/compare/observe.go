@@ -1,0 +1,106 @@
+package compare
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// mostContent is how much of a file a record has.
+const mostContent = 2048
+
+// mountedFiles are what a container that is created will find in the mounts that the agent has made for it.
+func mountedFiles(root string, r *runtimeapi.CreateContainerRequest) (l Lines) {
+	for _, m := range r.GetConfig().GetMounts() {
+		if !strings.HasPrefix(m.GetHostPath(), root+"/") {
+			continue
+		}
+		err := filepath.WalkDir(m.GetHostPath(), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			rel := strings.TrimPrefix(path, m.GetHostPath())
+			said, err := describeFile(path)
+			l.add("file "+r.GetConfig().GetMetadata().GetName()+" "+m.GetContainerPath()+rel, said)
+			return err
+		})
+		if err != nil {
+			l.add("file "+r.GetConfig().GetMetadata().GetName()+" "+m.GetContainerPath(), err)
+		}
+	}
+	return l
+}
+
+func describeFile(path string) (string, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "", err
+	}
+	owner := ""
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = fmt.Sprintf(" %d:%d", st.Uid, st.Gid)
+	}
+	said := info.Mode().String() + owner
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		to, err := os.Readlink(path)
+		return said + " -> " + to, err
+	case info.Mode().IsRegular():
+		b, err := os.ReadFile(path)
+		return fmt.Sprintf("%s %d bytes %q", said, len(b), b[:min(len(b), mostContent)]), err
+	}
+	return said, nil
+}
+
+// cgroupFiles are the limits that a cgroup of version 1 may have.
+var cgroupFiles = map[string][]string{
+	"cpu":    {"cpu.shares", "cpu.cfs_period_us", "cpu.cfs_quota_us"},
+	"memory": {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.swappiness"},
+	"pids":   {"pids.max"},
+	"cpuset": {"cpuset.cpus", "cpuset.mems"},
+}
+
+// startedContainer is what runs: the OCI runtime spec that the runtime made, and the limits of the cgroups.
+func startedContainer(bundle, id, name string) (l Lines) {
+	b, err := os.ReadFile(filepath.Join(bundle, id, "config.json"))
+	var spec struct {
+		Process struct {
+			Env []string `json:"env"`
+		} `json:"process"`
+		Linux struct {
+			CgroupsPath string `json:"cgroupsPath"`
+		} `json:"linux"`
+	}
+	var all map[string]any
+	if err = errors.Join(err, json.Unmarshal(b, &spec), json.Unmarshal(b, &all)); err != nil {
+		l.add("oci "+name, err)
+		return l
+	}
+	if process, ok := all["process"].(map[string]any); ok {
+		delete(process, "env") // it has no order
+	}
+	for _, e := range spec.Process.Env {
+		l.add("oci "+name+" env", e)
+	}
+	l.addValue("oci "+name, all)
+	l.addCgroup("cgroup "+name, spec.Linux.CgroupsPath)
+	l.addCgroup("cgroup of the pod", filepath.Dir(spec.Linux.CgroupsPath))
+	return l
+}
+
+func (l *Lines) addCgroup(what, path string) {
+	for controller, files := range cgroupFiles {
+		for _, file := range files {
+			if b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", controller, path, file)); err == nil {
+				l.add(what+" "+file, strings.TrimSpace(string(b)))
+			}
+		}
+	}
+}

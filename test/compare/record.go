@@ -1,0 +1,93 @@
+package compare
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Records are the lines of each case, by its name.
+type Records map[string]Lines
+
+// base is the case that the others are written down as a change of.
+const base = "base"
+
+// write puts records into a directory, a file for each file of cases: what a case has that base has not, and what it lacks.
+func (r Records) write(dir string, cases []Case) error {
+	files := map[string]*bytes.Buffer{}
+	for _, c := range cases {
+		if r[c.Name] == nil {
+			continue
+		}
+		b := files[c.File]
+		if b == nil {
+			b = &bytes.Buffer{}
+			files[c.File] = b
+		}
+		fmt.Fprintf(b, "== %s\n", c.Name)
+		from := r[base]
+		if c.Name == base {
+			from = nil
+		}
+		for _, line := range from.minus(r[c.Name]) {
+			fmt.Fprintf(b, "- %s\n", line)
+		}
+		for _, line := range r[c.Name].minus(from) {
+			fmt.Fprintf(b, "+ %s\n", line)
+		}
+	}
+	errs := os.MkdirAll(dir, 0o755)
+	for name, b := range files {
+		errs = errors.Join(errs, os.WriteFile(filepath.Join(dir, name+".txt"), b.Bytes(), 0o644))
+	}
+	return errs
+}
+
+// readRecords reads what write wrote.
+func readRecords(dir string) (Records, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	if err != nil {
+		return nil, err
+	}
+	added, removed := Records{}, Records{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		name, s := "", bufio.NewScanner(bytes.NewReader(b))
+		s.Buffer(nil, 1<<22)
+		for s.Scan() {
+			sign, rest, _ := strings.Cut(s.Text(), " ")
+			switch sign {
+			case "==":
+				name = rest
+				added[name] = Lines{}
+			case "+":
+				added[name] = append(added[name], rest)
+			case "-":
+				removed[name] = append(removed[name], rest)
+			default:
+				return nil, fmt.Errorf("cannot read %s: %q: want ==, + or -: record it anew", file, s.Text())
+			}
+		}
+		if err := s.Err(); err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", file, err)
+		}
+	}
+	for name := range added {
+		if name != base {
+			slices.Sort(removed[name])
+			added[name] = append(added[name], added[base].minus(removed[name])...)
+		}
+	}
+	for name := range added {
+		slices.Sort(added[name])
+	}
+	return added, nil
+}

@@ -1,0 +1,189 @@
+package compare
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/cri/critest/criproxy"
+)
+
+// part is a sandbox or a container of a pod.
+type part struct {
+	uid       string // of the pod
+	container string // its name; empty: the sandbox
+	attempt   uint32
+}
+
+// request is one that changes something of a pod.
+type request struct {
+	part
+	method  string // RunPodSandbox; empty: none, lines are what there is to see
+	message proto.Message
+	lines   Lines // what was seen at that moment
+}
+
+// requests are those that an agent makes of the runtime, by the UID of the pod. It is a hook of the proxy between them.
+type requests struct {
+	look    func(r *runtimeapi.CreateContainerRequest) Lines // at the mounts of a container before it is created
+	started func(id string, of part) Lines                   // looks at a container that was started
+
+	mu    sync.Mutex
+	byPod map[string][]request
+	byID  map[string]part // sandboxes and containers
+}
+
+func newRequests() *requests {
+	return &requests{byPod: map[string][]request{}, byID: map[string]part{}}
+}
+
+// changes are the methods that a record has, each with an empty message to read it into.
+var changes = map[string]func() proto.Message{
+	runtimeapi.RuntimeService_RunPodSandbox_FullMethodName:            func() proto.Message { return &runtimeapi.RunPodSandboxRequest{} },
+	runtimeapi.RuntimeService_StopPodSandbox_FullMethodName:           func() proto.Message { return &runtimeapi.StopPodSandboxRequest{} },
+	runtimeapi.RuntimeService_CreateContainer_FullMethodName:          func() proto.Message { return &runtimeapi.CreateContainerRequest{} },
+	runtimeapi.RuntimeService_StartContainer_FullMethodName:           func() proto.Message { return &runtimeapi.StartContainerRequest{} },
+	runtimeapi.RuntimeService_StopContainer_FullMethodName:            func() proto.Message { return &runtimeapi.StopContainerRequest{} },
+	runtimeapi.RuntimeService_UpdateContainerResources_FullMethodName: func() proto.Message { return &runtimeapi.UpdateContainerResourcesRequest{} },
+	runtimeapi.RuntimeService_ExecSync_FullMethodName:                 func() proto.Message { return &runtimeapi.ExecSyncRequest{} },
+	runtimeapi.ImageService_PullImage_FullMethodName:                  func() proto.Message { return &runtimeapi.PullImageRequest{} },
+}
+
+func (r *requests) hook(ctx context.Context, c *criproxy.Call) error {
+	empty, known := changes[c.Method]
+	if !known {
+		return c.Forward(ctx)
+	}
+	m := empty()
+	if err := proto.Unmarshal(c.Request, m); err != nil {
+		return err
+	}
+	r.file(c, c.Method[strings.LastIndexByte(c.Method, '/')+1:], m)
+	err := c.Forward(ctx)
+	if m, ok := m.(*runtimeapi.StartContainerRequest); ok && err == nil {
+		if of, known := r.part(m.GetContainerId()); known {
+			r.add(request{part: of, lines: r.started(m.GetContainerId(), of)})
+		}
+	}
+	return err
+}
+
+// file writes a request down under its pod, and what the answer calls that which it makes.
+func (r *requests) file(c *criproxy.Call, method string, m proto.Message) {
+	switch m := m.(type) {
+	case *runtimeapi.RunPodSandboxRequest:
+		of := part{uid: m.GetConfig().GetMetadata().GetUid(), attempt: m.GetConfig().GetMetadata().GetAttempt()}
+		r.add(request{part: of, method: method, message: m})
+		r.name(c, &runtimeapi.RunPodSandboxResponse{}, of)
+	case *runtimeapi.CreateContainerRequest:
+		meta := m.GetConfig().GetMetadata()
+		of := part{m.GetSandboxConfig().GetMetadata().GetUid(), meta.GetName(), meta.GetAttempt()}
+		r.add(request{part: of, method: method, message: m, lines: r.look(m)})
+		r.name(c, &runtimeapi.CreateContainerResponse{}, of)
+	case *runtimeapi.PullImageRequest:
+		r.add(request{part: part{uid: m.GetSandboxConfig().GetMetadata().GetUid()}, method: method, message: m})
+	case interface{ GetPodSandboxId() string }:
+		r.addFor(m.GetPodSandboxId(), method, m.(proto.Message))
+	case interface{ GetContainerId() string }:
+		r.addFor(m.GetContainerId(), method, m.(proto.Message))
+	}
+}
+
+func (r *requests) add(q request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byPod[q.uid] = append(r.byPod[q.uid], q)
+}
+
+func (r *requests) addFor(id, method string, m proto.Message) {
+	if of, known := r.part(id); known {
+		r.add(request{part: of, method: method, message: m})
+	}
+}
+
+func (r *requests) part(id string) (of part, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of, known = r.byID[id]
+	return of, known
+}
+
+// name waits for the answer, which says the id of what is made.
+func (r *requests) name(c *criproxy.Call, answer proto.Message, of part) {
+	send := c.Answer
+	c.Answer = func(b []byte) error {
+		if proto.Unmarshal(b, answer) == nil {
+			r.mu.Lock()
+			switch a := answer.(type) {
+			case *runtimeapi.RunPodSandboxResponse:
+				r.byID[a.GetPodSandboxId()] = of
+			case *runtimeapi.CreateContainerResponse:
+				r.byID[a.GetContainerId()] = of
+			}
+			r.mu.Unlock()
+		}
+		return send(b)
+	}
+}
+
+func (r *requests) of(uid string) []request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byPod[uid]
+}
+
+// requestLines are those of the requests for one pod. How often one was made, and when, is left to the status of the pod and to its events.
+func requestLines(all []request) (l Lines, err error) {
+	for _, q := range all {
+		if l = append(l, q.lines...); q.method == "" {
+			continue
+		}
+		what := q.method
+		if q.container != "" {
+			what += " " + q.container
+		}
+		if q.attempt > 0 {
+			what += " again"
+		}
+		l.add(what, "asked")
+		b, err := protojson.Marshal(q.message)
+		if err != nil {
+			return nil, err
+		}
+		if m, ok := q.message.(*runtimeapi.CreateContainerRequest); ok {
+			l.addEnv(what, m.GetConfig().GetEnvs())
+			b, err = protojson.Marshal(withoutEnv(m))
+		}
+		if err = errors.Join(err, l.addJSON(what, json.RawMessage(b))); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// addEnv adds the environment as text. Of what the agent adds for services, which comes in no order, there is no order.
+func (l *Lines) addEnv(what string, envs []*runtimeapi.KeyValue) {
+	var order []string
+	for _, e := range envs {
+		l.add(what+" env "+e.GetKey(), string(e.GetValue()))
+		if !serviceEnv.MatchString(e.GetKey()) {
+			order = append(order, e.GetKey())
+		}
+	}
+	l.add(what+" env order", strings.Join(order, " "))
+}
+
+var serviceEnv = regexp.MustCompile(`_SERVICE_|_PORT(_|$)`)
+
+func withoutEnv(m *runtimeapi.CreateContainerRequest) proto.Message {
+	m = proto.CloneOf(m)
+	m.Config.Envs = nil
+	return m
+}
