@@ -212,10 +212,9 @@ func namespaces(p *v1.Pod, user *UserNamespace, target string) *runtimeapi.Names
 	default:
 		out.Pid = runtimeapi.NamespaceMode_CONTAINER
 	}
+	out.UsernsOptions = &runtimeapi.UserNamespace{Mode: mode(user == nil)}
 	if user != nil {
-		out.UsernsOptions = &runtimeapi.UserNamespace{
-			Mode: runtimeapi.NamespaceMode_POD, Uids: idMappings(user.UIDs), Gids: idMappings(user.GIDs),
-		}
+		out.UsernsOptions.Uids, out.UsernsOptions.Gids = idMappings(user.UIDs), idMappings(user.GIDs)
 	}
 	return out
 }

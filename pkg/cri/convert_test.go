@@ -35,6 +35,9 @@ func testPod(change func(*v1.Pod)) *v1.Pod {
 	return p
 }
 
+// noUserns says that the users are the node's.
+var noUserns = &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_NODE}
+
 func TestSandbox_DescribesPlainPod(t *testing.T) {
 	got, err := Sandbox(SandboxInput{
 		Pod: testPod(nil), Attempt: 2, LogRoot: "/var/log/pods", Hostname: "web",
@@ -55,7 +58,7 @@ func TestSandbox_DescribesPlainPod(t *testing.T) {
 		Linux: &runtimeapi.LinuxPodSandboxConfig{
 			CgroupParent: "/kubepods/besteffort/podu1",
 			SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
-				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER},
+				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER, UsernsOptions: noUserns},
 				Seccomp:          &runtimeapi.SecurityProfile{},
 			},
 		},
@@ -235,7 +238,7 @@ func TestContainer_DescribesContainer(t *testing.T) {
 			},
 			SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
 				Capabilities:     &runtimeapi.Capability{AddCapabilities: []string{"NET_ADMIN"}, DropCapabilities: []string{"ALL"}},
-				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER},
+				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER, UsernsOptions: noUserns},
 				SelinuxOptions:   &runtimeapi.SELinuxOption{Level: "s0"},
 				RunAsUser:        &runtimeapi.Int64Value{Value: 1001}, RunAsGroup: &runtimeapi.Int64Value{Value: 1002},
 				ReadonlyRootfs: true, NoNewPrivs: true, SupplementalGroups: []int64{2000, 3000, 4000},

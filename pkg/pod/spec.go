@@ -2,6 +2,7 @@ package pod
 
 import (
 	"cmp"
+	"encoding/json"
 	"hash/fnv"
 	"iter"
 	"strconv"
@@ -64,14 +65,36 @@ func SpecOf(p *v1.Pod, name string) (*v1.Container, Role) {
 	return nil, Main
 }
 
-// ContainerHash identifies what of a container's specification needs a new container when it changes: its name and
-// image. It is kept in the annotation io.kubernetes.container.hash.
+// ContainerHash identifies what of a container's specification needs a new container when it changes: its name and image. It is
+// kept in the annotation io.kubernetes.container.hash, and is what a kubelet keeps there: either takes over the other's containers.
 func ContainerHash(c *v1.Container) string {
+	of, err := json.Marshal(struct {
+		Image string `json:"image"`
+		Name  string `json:"name"`
+	}{c.Image, c.Name})
+	if err != nil {
+		panic(err) // strings can be written
+	}
+	text := append(make([]byte, 0, 12+4*len(of)), "([]uint8)["...)
+	for i, b := range of {
+		if i > 0 {
+			text = append(text, ' ')
+		}
+		text = strconv.AppendUint(text, uint64(b), 10)
+	}
+	return fnv32(append(text, ']'))
+}
+
+func fnv32(text []byte) string {
 	h := fnv.New32a()
-	h.Write([]byte(c.Name))
-	h.Write([]byte{0})
-	h.Write([]byte(c.Image))
+	_, _ = h.Write(text) // a hash takes everything
 	return strconv.FormatUint(uint64(h.Sum32()), 16)
+}
+
+// MadeFrom reports whether a container with such a hash was made from a specification. What agents wrote until December 2026
+// holds too, so that a newer one restarts no container.
+func MadeFrom(hash string, c *v1.Container) bool {
+	return hash == ContainerHash(c) || hash == fnv32([]byte(c.Name+"\x00"+c.Image))
 }
 
 // GracePeriod is the pod's own grace period: 30 s unless the specification says otherwise, and 1 s where that is negative, as

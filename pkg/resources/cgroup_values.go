@@ -105,6 +105,23 @@ func PodCgroup(p *v1.Pod, cfs CFS, c Capacity) CgroupValues {
 	return values
 }
 
+// PodSize is what a pod's containers have together, without overhead: what a runtime is told that puts a pod into a machine of its own
+// (KEP-2371). Unlike in the pod's cgroup, containers without a limit do not count.
+func PodSize(p *v1.Pod, cfs CFS) CgroupValues {
+	bare := resourcehelper.PodResourcesOptions{ExcludeOverhead: true}
+	requests, limits := resourcehelper.PodRequests(p, bare), resourcehelper.PodLimits(p, bare)
+	cpu, asked := requests[v1.ResourceCPU]
+	if !asked {
+		cpu = limits[v1.ResourceCPU]
+	}
+	values := CgroupValues{CPUShares: CPUShares(cpu.MilliValue()), Memory: limits.Memory().Value()}
+	if cfs.Quota {
+		values.CPUPeriod = cfs.period()
+		values.CPUQuota = CPUQuota(limits.Cpu().MilliValue(), values.CPUPeriod)
+	}
+	return values
+}
+
 // ContainerCgroup derives a container's cgroup values. A limit that it does not set is the pod's (KEP-2837).
 func ContainerCgroup(p *v1.Pod, r v1.ResourceRequirements, cfs CFS, c Capacity) CgroupValues {
 	limits := v1.ResourceList{}

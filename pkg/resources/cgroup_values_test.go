@@ -60,6 +60,25 @@ func TestContainerCgroup_HasThePodsLimitWhereItHasNone(t *testing.T) {
 	}
 }
 
+func TestPodSize_IsWhatContainersHaveTogether(t *testing.T) {
+	with := podOf(reqs(nil, list("cpu", "2", "memory", "1Mi")), reqs(list("cpu", "500m"), nil))
+	with.Spec.Overhead = list("cpu", "1", "memory", "1Gi")
+	for name, c := range map[string]struct {
+		pod  *v1.Pod
+		cfs  CFS
+		want CgroupValues
+	}{
+		"best effort":            {podOf(reqs(nil, nil)), CFS{Quota: true}, CgroupValues{CPUShares: 2, CPUPeriod: 100000}},
+		"one is not limited":     {with, CFS{Quota: true}, CgroupValues{CPUShares: 512, CPUQuota: 200000, CPUPeriod: 100000, Memory: 1 << 20}},
+		"limits alone":           {podOf(reqs(nil, list("cpu", "2"))), CFS{}, CgroupValues{CPUShares: 2048}},
+		"a limit of less than 1": {podOf(reqs(list("cpu", "1m"), list("cpu", "1m"))), CFS{Quota: true}, CgroupValues{CPUShares: 2, CPUQuota: 1000, CPUPeriod: 100000}},
+	} {
+		if d := cmp.Diff(c.want, PodSize(c.pod, c.cfs)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
 func TestPodCgroup_LimitsHugePagesToWhatThePodRequests(t *testing.T) {
 	node := Capacity{HugePages: map[string]int64{"2Mi": 0, "1Gi": 0}}
 	p := podOf(reqs(list("hugepages-2Mi", "4Mi"), list("hugepages-2Mi", "4Mi")), reqs(list("hugepages-2Mi", "2Mi"), list("hugepages-2Mi", "2Mi")))

@@ -78,6 +78,9 @@ func (b *build) containers() {
 			b.s.InitContainerStatuses = append(b.s.InitContainerStatuses, s)
 		}
 	}
+	if b.d.Record.Verdict != nil {
+		b.endWaiting()
+	}
 }
 
 // phase derives the phase. The verdict rules; without one, a phase that was terminal stays.

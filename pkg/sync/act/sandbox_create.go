@@ -121,9 +121,7 @@ func (e *Executor) sandboxConfig(p *v1.Pod, attempt uint32) (*runtimeapi.PodSand
 
 // sandboxResources and overhead tell runtimes that put a pod into a machine of its own how large that has to be (KEP-2371).
 func (e *Executor) sandboxResources(p *v1.Pod) *cri.Resources {
-	bare := *p
-	bare.Spec.Overhead = nil
-	v := resources.PodCgroup(&bare, e.cfg.Limits.CFS, resources.Capacity{})
+	v := resources.PodSize(p, e.cfg.Limits.CFS)
 	return &cri.Resources{CPUShares: v.CPUShares, CPUQuota: v.CPUQuota, CPUPeriod: v.CPUPeriod, MemoryLimit: v.Memory}
 }
 

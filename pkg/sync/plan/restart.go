@@ -90,7 +90,7 @@ func (p *pass) begin(v *view) {
 // stale reports whether the newest container was made from another specification, or can no longer be started. One whose
 // maker left no hash is not made from another.
 func stale(v *view) bool {
-	return v.c != nil && v.c.CutOff || v.c != nil && v.c.Hash != "" && v.c.Hash != pod.ContainerHash(v.spec)
+	return v.c != nil && v.c.CutOff || v.c != nil && v.c.Hash != "" && !pod.MadeFrom(v.c.Hash, v.spec)
 }
 
 // check stops a running container that cannot stay: it is unknown to its runtime, its specification has changed, its

@@ -1,0 +1,52 @@
+package status_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+)
+
+func TestBuild_SaysThatContainersOfAPodThatEndedHaveEnded(t *testing.T) {
+	always := v1.ContainerRestartPolicyAlways
+	sidecar := v1.Container{Name: "s", RestartPolicy: &always}
+	inits := func(list ...v1.Container) *v1.Pod {
+		p := testPod(v1.Container{Name: "a"})
+		p.Spec.InitContainers = list
+		return p
+	}
+	i, j := v1.Container{Name: "i"}, v1.Container{Name: "j"}
+	for name, c := range map[string]struct {
+		pod  *v1.Pod
+		ran  []pod.Container
+		want string
+	}{
+		"none ran":                             {testPod(v1.Container{Name: "a"}), nil, "a:137"},
+		"one of two ran":                       {testPod(v1.Container{Name: "a"}, v1.Container{Name: "b"}), []pod.Container{exited("a", 0, 3)}, "a:3 b:137"},
+		"no init container ran":                {inits(i, j), nil, "i:137 j:waiting a:waiting"},
+		"the first init container failed":      {inits(i, j), []pod.Container{exited("i", 0, 2)}, "i:2 j:waiting a:waiting"},
+		"the init containers are through":      {inits(i, j), []pod.Container{exited("i", 0, 0), exited("j", 0, 0)}, "i:0 j:0 a:137"},
+		"a sidecar was not all that there was": {inits(i, sidecar), []pod.Container{exited("i", 0, 0), exited("s", 0, 137)}, "i:0 s:137 a:waiting"},
+	} {
+		in := input(c.pod, c.ran...)
+		if s := build(in); strings.Contains(fmt.Sprint(s), "when the pod was terminated") {
+			t.Errorf("%s: a container has ended before its pod: %v", name, s)
+		}
+		in.Record.Verdict = &pod.Verdict{Phase: v1.PodFailed}
+		s := build(in)
+		var got []string
+		for _, st := range append(s.InitContainerStatuses, s.ContainerStatuses...) {
+			state := "waiting"
+			if st.State.Terminated != nil {
+				state = fmt.Sprint(st.State.Terminated.ExitCode)
+			}
+			got = append(got, st.Name+":"+state)
+		}
+		if g := strings.Join(got, " "); g != c.want {
+			t.Errorf("%s: %s, want %s", name, g, c.want)
+		}
+	}
+}
