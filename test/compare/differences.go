@@ -38,18 +38,22 @@ func readKnown(file string) ([]*Known, error) {
 		if k.Title == "" || k.Why == "" || k.Topic == "" {
 			err = errors.Join(err, fmt.Errorf("%s: an entry %q lacks its title, why or topic", file, k.Title))
 		}
-		for _, list := range []struct {
-			from []string
-			to   *[]*regexp.Regexp
-		}{{k.Lines, &k.lines}, {k.Cases, &k.cases}} {
-			for _, text := range list.from {
-				re, reErr := regexp.Compile("^(?:" + text + ")$")
-				err = errors.Join(err, reErr)
-				*list.to = append(*list.to, re)
-			}
-		}
+		err = errors.Join(err, k.compile())
 	}
 	return known, err
+}
+
+func (k *Known) compile() (err error) {
+	whole := func(list []string) (out []*regexp.Regexp) {
+		for _, text := range list {
+			re, reErr := regexp.Compile("^(?:" + text + ")$")
+			err = errors.Join(err, reErr)
+			out = append(out, re)
+		}
+		return out
+	}
+	k.lines, k.cases = whole(k.Lines), whole(k.Cases)
+	return err
 }
 
 func (k *Known) explains(name, line string) bool {
