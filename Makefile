@@ -46,13 +46,13 @@ test: tools build ## everything: lint, unit tests, fuzz targets, e2e; needs root
 	hack/test
 
 unit: ## unit tests alone, in seconds, without root
-	go test -p $(JOBS) $(TEST_FLAGS) $$(go list $(PKGS) | grep -v /test/e2e)
+	go test -p $(JOBS) $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare)
 
 e2e: tools build ## tests against real components; needs root. One of them: make e2e E2E_FLAGS='-run Name -v'
-	go test -p 1 -count=1 -timeout 30m $(E2E_FLAGS) ./test/e2e/...
+	go test -p 1 -count=1 -timeout 70m $(E2E_FLAGS) ./test/e2e/... ./test/compare
 
 race: ## unit tests with the race detector
-	CGO_ENABLED=1 go test -p $(JOBS) -race $(TEST_FLAGS) $$(go list $(PKGS) | grep -v /test/e2e)
+	CGO_ENABLED=1 go test -p $(JOBS) -race $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare)
 
 lint: ## gofmt, go vet, staticcheck, the import rule; budgets are printed as warnings
 	hack/lint/run

@@ -99,6 +99,7 @@ func cgroupMount() string {
 // TestRuntime_EventStreamsThatEnd: pods come and exits are noticed however a runtime's event streams end, and an agent at rest
 // costs next to nothing.
 func TestRuntime_EventStreamsThatEnd(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	mute := func(ctx context.Context, c *criproxy.Call) error {
 		if c.Method != runtimeapi.RuntimeService_GetContainerEvents_FullMethodName {
 			return c.Forward(ctx)
@@ -114,6 +115,7 @@ func TestRuntime_EventStreamsThatEnd(t *testing.T) {
 		"mute":                  mute,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Hook: hook})
 			for _, pod := range []string{"one", "two"} {
 				s.WriteManifest(pod+".yaml", pods(`
