@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -13,7 +14,17 @@ import (
 type Lines []string
 
 func (l *Lines) add(what string, value any) {
-	*l = append(*l, what+" = "+oneLine(fmt.Sprint(value)))
+	*l = append(*l, what+" = "+short(oneLine(fmt.Sprint(value))))
+}
+
+// mostValue is how much of a value a record has.
+const mostValue = 8192
+
+func short(s string) string {
+	if len(s) <= mostValue {
+		return s
+	}
+	return fmt.Sprintf("%.64s and more, %d bytes with the sum %.16x", s, len(s), sha256.Sum256([]byte(s)))
 }
 
 // oneLine keeps a value on its line: a text of several is quoted.
@@ -98,6 +109,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(h|m|s|ms|µs))+\b \((\d+(\.\d+)?(h|m|s|ms|µs))+\b including waiting\)`), "<duration> (<duration> including waiting)"},
 	{regexp.MustCompile(`\beyJ[\w-]+\.[\w-]+\.[\w-]+`), "<token>"},
 	{regexp.MustCompile(`-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----`), "<certificate>"},
+	{regexp.MustCompile(`\b10\.242\.\d+\.\d+\b`), "<service-ip>"},
 	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
 	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
 }

@@ -3,9 +3,13 @@ package compare
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +51,23 @@ var settings = map[string]any{
 	"eventRecordQPS": 1000, "eventBurst": 1000, "kubeAPIQPS": 1000, "kubeAPIBurst": 1000, "maxPods": 250,
 }
 
+func (n *node) settings() map[string]any {
+	s := maps.Clone(settings)
+	s["resolvConf"] = n.env.WriteFile("nameserver 192.0.2.53\nsearch example.com\noptions timeout:3\n", "resolv.conf")
+	return s
+}
+
+// addMachine names what a pod in the host's network sees of this machine.
+func (n Names) addMachine(t *testing.T) {
+	t.Helper()
+	host, err := os.Hostname()
+	hosts, err2 := os.ReadFile("/etc/hosts")
+	if err = errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	n["HOSTNAME="+host], n[strings.Trim(strconv.Quote(string(hosts)), `"`)] = "HOSTNAME=<host>", "<hosts>"
+}
+
 // run starts a kubelet, or else the agent, with all that it needs, and returns the records of cases.
 func run(t *testing.T, isKubelet bool, cases []Case) Records {
 	t.Helper()
@@ -62,13 +83,13 @@ func run(t *testing.T, isKubelet bool, cases []Case) Records {
 	}
 	n.watch()
 	n.agent = e.Agent(testbed.AgentConfig{
-		IsKubelet: isKubelet, Containerd: n.cd, ControlPlane: cp, NodeName: nodeName, Kubelet: settings, Hook: n.requests.hook,
+		IsKubelet: isKubelet, Containerd: n.cd, ControlPlane: cp, NodeName: nodeName, Kubelet: n.settings(), Hook: n.requests.hook,
 	})
 	testbed.Eventually(t, overIn, "the node is Ready", n.ready)
 	n.names = Names{
 		e.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", e.CgroupRoot() + "/": "<cgroups>/", e.NodeIP(): "<node-ip>",
-		fmt.Sprintf("10.242.%d.1", e.N): "<service-ip>",
 	}
+	n.names.addMachine(t)
 	records := Records{}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
