@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"regexp"
 	"strings"
 	"sync"
 
@@ -168,19 +167,12 @@ func requestLines(all []request) (l Lines, err error) {
 	return l, nil
 }
 
-// addEnv adds the environment as text. Of what the agent adds for services, which comes in no order, there is no order.
+// addEnv adds the environment as text. It has no order: a kubelet gives it in one of chance.
 func (l *Lines) addEnv(what string, envs []*runtimeapi.KeyValue) {
-	var order []string
 	for _, e := range envs {
 		l.add(what+" env "+e.GetKey(), string(e.GetValue()))
-		if !serviceEnv.MatchString(e.GetKey()) {
-			order = append(order, e.GetKey())
-		}
 	}
-	l.add(what+" env order", strings.Join(order, " "))
 }
-
-var serviceEnv = regexp.MustCompile(`_SERVICE_|_PORT(_|$)`)
 
 func withoutEnv(m *runtimeapi.CreateContainerRequest) proto.Message {
 	m = proto.CloneOf(m)
