@@ -112,6 +112,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`\b10\.242\.\d+\.\d+\b`), "<service-ip>"},
 	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
 	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
+	{regexp.MustCompile(`/proc/thread-self/fd/\d+`), "/proc/thread-self/fd/<n>"},
 }
 
 // normal replaces names and patterns in lines, sorts them, and leaves each once.

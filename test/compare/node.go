@@ -28,6 +28,7 @@ const (
 	nodeName = "node"
 	atOnce   = 8                       // cases
 	overIn   = 60 * time.Second        // a case that is not is recorded as such
+	late     = 5 * time.Second         // events come after what they tell of, when an agent has more urgent things to say
 	quiet    = 1500 * time.Millisecond // a case is looked at when its status has not changed for so long: a kubelet looks around each second
 )
 
@@ -40,9 +41,16 @@ type node struct {
 	admin    kubernetes.Interface
 	requests *requests
 
-	mu    sync.Mutex
-	seen  map[string]*seen // by namespace
-	names Names
+	mu        sync.Mutex
+	seen      map[string]*seen // by namespace
+	lastEvent time.Time
+	names     Names
+}
+
+// attempt is a case that is over.
+type attempt struct {
+	uid   string // of the pod; empty: there was none
+	lines Lines  // what went wrong with the case itself
 }
 
 // settings are those of both: what is out of the way of many pods that come at once, and what a cluster's installer sets.
@@ -90,20 +98,27 @@ func run(t *testing.T, isKubelet bool, cases []Case) Records {
 		e.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", e.CgroupRoot() + "/": "<cgroups>/", e.NodeIP(): "<node-ip>",
 	}
 	n.names.addMachine(t)
-	records := Records{}
+	tries := map[string]*attempt{}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for _, c := range cases {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			l := n.try(c)
+			a := n.try(c)
 			n.mu.Lock()
-			records[c.Name] = l
+			tries[c.Name] = a
 			n.mu.Unlock()
 		})
 	}
 	wg.Wait()
+	n.until(func() bool { return time.Since(n.lastEvent) > late })
+	records := Records{}
+	for name, a := range tries {
+		if records[name] = a.lines; a.uid != "" {
+			records[name] = n.record(a.uid, name, a.lines)
+		}
+	}
 	return records
 }
 
@@ -153,7 +168,7 @@ func (n *node) note(e watch.Event) {
 		s.gone = e.Type == watch.Deleted
 	case *v1.Event:
 		s := n.of(o.InvolvedObject.Namespace)
-		s.events = append(s.events, *o)
+		s.events, n.lastEvent = append(s.events, *o), time.Now()
 	}
 }
 
@@ -166,12 +181,12 @@ func (n *node) of(namespace string) *seen {
 }
 
 // try runs one case from the pod's coming to its end.
-func (n *node) try(c Case) Lines {
+func (n *node) try(c Case) *attempt {
 	var l Lines
 	p, err := n.create(c)
 	if err != nil {
 		l.add("case", err)
-		return l
+		return &attempt{lines: l}
 	}
 	if !n.until(func() bool {
 		s := n.of(c.Name)
@@ -189,7 +204,7 @@ func (n *node) try(c Case) Lines {
 	if !n.until(func() bool { return n.of(c.Name).gone }) {
 		l.add("case", fmt.Sprintf("the pod is not gone in %s", overIn))
 	}
-	return n.record(string(p.UID), c.Name, l)
+	return &attempt{uid: string(p.UID), lines: l}
 }
 
 // until waits for what holds, with the lock held, and reports whether it came.
