@@ -54,7 +54,10 @@ func describeFile(path string) (string, error) {
 		return said + " -> " + to, err
 	case info.Mode().IsRegular():
 		b, err := os.ReadFile(path)
-		return fmt.Sprintf("%s %d bytes %q", said, len(b), b[:min(len(b), mostContent)]), err
+		if len(b) > mostContent {
+			return fmt.Sprintf("%s %q and more, %d bytes", said, b[:mostContent], len(b)), err
+		}
+		return fmt.Sprintf("%s %q", said, b), err // its size tells nothing more, and is one of chance where an address is in it
 	}
 	return said, nil
 }
