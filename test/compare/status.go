@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ func (s *seen) lines() (l Lines, err error) {
 		l.add("status way "+what, strings.Join(steps, " > "))
 	}
 	for _, e := range s.events {
+		if forgotten.MatchString(e.Message) {
+			continue
+		}
 		what := e.InvolvedObject.FieldPath
 		if what == "" {
 			what = "pod"
@@ -38,6 +42,9 @@ func (s *seen) lines() (l Lines, err error) {
 	}
 	return l, nil
 }
+
+// forgotten is what a kubelet says when it mounts a volume once more and has let go of the pod's objects already, which is chance.
+var forgotten = regexp.MustCompile(`object "[^"]*"/"[^"]*" not registered`)
 
 // withoutConditions leaves out what an agent may say of a pod that is on its way out or not.
 func withoutConditions(s v1.PodStatus) v1.PodStatus {
