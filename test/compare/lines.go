@@ -113,6 +113,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
 	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
 	{regexp.MustCompile(`/proc/thread-self/fd/\d+`), "/proc/thread-self/fd/<n>"},
+	{regexp.MustCompile(`\bused: \d+, capacity: \d+`), "used: <used>, capacity: <capacity>"},
 }
 
 // normal replaces names and patterns in lines, sorts them, and leaves each once.
