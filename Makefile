@@ -46,13 +46,13 @@ test: tools build ## everything: lint, unit tests, fuzz targets, e2e; needs root
 	hack/test
 
 unit: ## unit tests alone, in seconds, without root
-	go test -p $(JOBS) $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare)
+	go test -p $(JOBS) $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare/live)
 
 e2e: tools build ## tests against real components; needs root. One of them: make e2e E2E_FLAGS='-run Name -v'
-	go test -p 1 -count=1 -timeout 70m $(E2E_FLAGS) ./test/e2e/... ./test/compare
+	go test -p 1 -count=1 -timeout 70m $(E2E_FLAGS) ./test/e2e/...
 
 race: ## unit tests with the race detector
-	CGO_ENABLED=1 go test -p $(JOBS) -race $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare)
+	CGO_ENABLED=1 go test -p $(JOBS) -race $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare/live)
 
 lint: ## gofmt, go vet, staticcheck, the import rule; budgets are printed as warnings
 	hack/lint/run
@@ -65,7 +65,7 @@ bench: tools build ## latency, memory and CPU against the floor of bare CRI call
 
 compare: tools build ## the same pods on a kubelet and on the agent; needs root. CASES='regexp' RECORD=1 writes down what the kubelet does
 	hack/build-tools kubelet
-	go test -count=1 -timeout 30m ./test/compare -v -args -kubelet -only '$(CASES)' $(if $(RECORD),-record)
+	go test -count=1 -timeout 40m ./test/compare/live -v -args -kubelet -only '$(CASES)' $(if $(RECORD),-record)
 
 conformance: tools build ## upstream's own e2e suite on this agent; needs root. FOCUS='regexp' SKIP='regexp' choose the specs
 	hack/build-tools e2e.test ginkgo agnhost nonewprivs debian

@@ -19,13 +19,13 @@ type Known struct {
 	Lines  []string `json:"lines"`  // regular expressions of whole lines that only one of the two has, without their sign; empty: nothing that a case can see
 	Cases  []string `json:"cases"`  // regular expressions of whole names; empty: all cases
 	Seldom bool     `json:"seldom"` // it depends on chance, and may be absent
+	Met    bool     `json:"-"`      // Differences met it
 
 	lines, cases []*regexp.Regexp
-	met          bool
 }
 
-// readKnown reads the differences that are meant.
-func readKnown(file string) ([]*Known, error) {
+// ReadKnown reads the differences that are meant.
+func ReadKnown(file string) ([]*Known, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -63,17 +63,17 @@ func (k *Known) explains(name, line string) bool {
 	return (len(k.cases) == 0 || slices.ContainsFunc(k.cases, matches(name))) && slices.ContainsFunc(k.lines, matches(line))
 }
 
-// differences are the lines that only the kubelet ("-") or only the agent ("+") has, without those that are known.
-func differences(name string, kubelet, agent Lines, known []*Known) (out []string) {
+// Differences are the lines that only the kubelet ("-") or only the agent ("+") has, without those that are known.
+func Differences(name string, kubelet, agent Lines, known []*Known) (out []string) {
 	for _, side := range []struct {
 		sign  string
 		lines Lines
-	}{{"- ", kubelet.minus(agent)}, {"+ ", agent.minus(kubelet)}} {
+	}{{"- ", kubelet.Minus(agent)}, {"+ ", agent.Minus(kubelet)}} {
 		for _, line := range side.lines {
 			explained := false
 			for _, k := range known {
 				if k.explains(name, line) {
-					k.met, explained = true, true
+					k.Met, explained = true, true
 				}
 			}
 			if !explained {
@@ -84,8 +84,8 @@ func differences(name string, kubelet, agent Lines, known []*Known) (out []strin
 	return out
 }
 
-// document is docs/differences.md.
-func document(known []*Known) string {
+// Document is docs/differences.md.
+func Document(known []*Known) string {
 	var b strings.Builder
 	b.WriteString(`# Differences from the kubelet
 

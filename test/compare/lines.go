@@ -140,8 +140,8 @@ func (n Names) normal(l Lines) Lines {
 	return slices.Compact(out)
 }
 
-// minus are the lines that another set lacks. Both are sorted.
-func (l Lines) minus(other Lines) (out Lines) {
+// Minus are the lines that another set lacks. Both are sorted.
+func (l Lines) Minus(other Lines) (out Lines) {
 	for _, line := range l {
 		if _, found := slices.BinarySearch(other, line); !found {
 			out = append(out, line)

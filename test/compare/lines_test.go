@@ -54,15 +54,15 @@ func TestNormal_ReplacesWhatIsAnotherEachTime(t *testing.T) {
 
 func TestRecords_ComeBackAsTheyWereWritten(t *testing.T) {
 	r := Records{
-		base: {"a = 1", "b = 2", `c = "x\ny"`},
+		Base: {"a = 1", "b = 2", `c = "x\ny"`},
 		"o":  {"a = 1", "b = 3", "d = + - =="},
 		"p":  {"a = 1", "b = 2", `c = "x\ny"`},
 	}
 	dir := t.TempDir()
-	if err := r.write(dir, []Case{{File: "base", Name: base}, {File: "f", Name: "o"}, {File: "f", Name: "p"}, {File: "f", Name: "never ran"}}); err != nil {
+	if err := r.Write(dir, []Case{{File: "base", Name: Base}, {File: "f", Name: "o"}, {File: "f", Name: "p"}, {File: "f", Name: "never ran"}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readRecords(dir)
+	got, err := ReadRecords(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,13 +82,13 @@ func TestDifferences_AreThoseThatNothingExplains(t *testing.T) {
 		}
 	}
 	kubelet, agent := Lines{"a = 1", "timeout = 2"}, Lines{"a = 2", "timeout = 1", "timeout = 10"}
-	if d := cmp.Diff([]string{"- a = 1", "+ a = 2", "+ timeout = 10"}, differences("c-x", kubelet, agent, known)); d != "" {
+	if d := cmp.Diff([]string{"- a = 1", "+ a = 2", "+ timeout = 10"}, Differences("c-x", kubelet, agent, known)); d != "" {
 		t.Error(d)
 	}
-	if !known[0].met || known[1].met {
+	if !known[0].Met || known[1].Met {
 		t.Error("what was met is not remembered")
 	}
-	if d := differences("other", kubelet, agent, known); !slices.Contains(d, "- timeout = 2") {
+	if d := Differences("other", kubelet, agent, known); !slices.Contains(d, "- timeout = 2") {
 		t.Errorf("the difference is not known in this case: %q", d)
 	}
 }

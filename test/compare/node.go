@@ -76,8 +76,8 @@ func (n Names) addMachine(t *testing.T) {
 	n["HOSTNAME="+host], n[strings.Trim(strconv.Quote(string(hosts)), `"`)] = "HOSTNAME=<host>", "<hosts>"
 }
 
-// run starts a kubelet, or else the agent, with all that it needs, and returns the records of cases.
-func run(t *testing.T, isKubelet bool, cases []Case) Records {
+// Run starts a kubelet, or else the agent, with all that it needs, and returns the records of cases.
+func Run(t *testing.T, isKubelet bool, cases []Case) Records {
 	t.Helper()
 	e := testbed.New(t)
 	cp := e.APIServer()

@@ -14,11 +14,11 @@ import (
 // Records are the lines of each case, by its name.
 type Records map[string]Lines
 
-// base is the case that the others are written down as a change of.
-const base = "base"
+// Base is the case that the others are written down as a change of.
+const Base = "base"
 
-// write puts records into a directory, a file for each file of cases: what a case has that base has not, and what it lacks.
-func (r Records) write(dir string, cases []Case) error {
+// Write puts records into a directory, a file for each file of cases: what a case has that base has not, and what it lacks.
+func (r Records) Write(dir string, cases []Case) error {
 	files := map[string]*bytes.Buffer{}
 	for _, c := range cases {
 		if r[c.Name] == nil {
@@ -30,14 +30,14 @@ func (r Records) write(dir string, cases []Case) error {
 			files[c.File] = b
 		}
 		fmt.Fprintf(b, "== %s\n", c.Name)
-		from := r[base]
-		if c.Name == base {
+		from := r[Base]
+		if c.Name == Base {
 			from = nil
 		}
-		for _, line := range from.minus(r[c.Name]) {
+		for _, line := range from.Minus(r[c.Name]) {
 			fmt.Fprintf(b, "- %s\n", line)
 		}
-		for _, line := range r[c.Name].minus(from) {
+		for _, line := range r[c.Name].Minus(from) {
 			fmt.Fprintf(b, "+ %s\n", line)
 		}
 	}
@@ -48,8 +48,8 @@ func (r Records) write(dir string, cases []Case) error {
 	return errs
 }
 
-// readRecords reads what write wrote.
-func readRecords(dir string) (Records, error) {
+// ReadRecords reads what write wrote.
+func ReadRecords(dir string) (Records, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
 	if err != nil {
 		return nil, err
@@ -81,9 +81,9 @@ func readRecords(dir string) (Records, error) {
 		}
 	}
 	for name := range added {
-		if name != base {
+		if name != Base {
 			slices.Sort(removed[name])
-			added[name] = append(added[name], added[base].minus(removed[name])...)
+			added[name] = append(added[name], added[Base].Minus(removed[name])...)
 		}
 	}
 	for name := range added {

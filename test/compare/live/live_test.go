@@ -1,4 +1,5 @@
-package compare
+// Package live_test compares the agent with the kubelet on real components. See package compare.
+package live_test
 
 import (
 	"flag"
@@ -7,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/minikubelet/minikubelet/test/compare"
 )
 
 var (
@@ -16,14 +19,13 @@ var (
 )
 
 const (
-	recorded   = "recorded"
-	knownFile  = "differences.yaml"
-	documentMD = "../../docs/differences.md"
+	recorded  = "../recorded"
+	knownFile = "../differences.yaml"
 )
 
 // TestAgent_DiffersFromTheKubeletOnPurposeOnly runs every case on the agent and compares its record with the kubelet's.
 func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
-	cases, err := LoadCases()
+	cases, err := compare.LoadCases()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +35,9 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cases = slices.DeleteFunc(slices.Clone(corpus), func(c Case) bool { return c.Name != base && !wanted.MatchString(c.Name) })
+		cases = slices.DeleteFunc(slices.Clone(corpus), func(c compare.Case) bool { return c.Name != compare.Base && !wanted.MatchString(c.Name) })
 	}
-	known, err := readKnown(knownFile)
+	known, err := compare.ReadKnown(knownFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,21 +48,21 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 			if kubelet[c.Name] == nil {
 				t.Fatal("there is no record of it: run make compare RECORD=1")
 			}
-			if d := differences(c.Name, kubelet[c.Name], agent[c.Name], known); len(d) > 0 {
+			if d := compare.Differences(c.Name, kubelet[c.Name], agent[c.Name], known); len(d) > 0 {
 				t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
 			}
 		})
 	}
 	for _, k := range known {
-		if all && len(k.Lines) > 0 && !k.met && !k.Seldom {
+		if all && len(k.Lines) > 0 && !k.Met && !k.Seldom {
 			t.Errorf("%s: %q differs no longer: remove it", knownFile, k.Title)
 		}
 	}
 }
 
-func kubeletRecords(t *testing.T, corpus, cases []Case) Records {
+func kubeletRecords(t *testing.T, corpus, cases []compare.Case) compare.Records {
 	t.Helper()
-	old, err := readRecords(recorded)
+	old, err := compare.ReadRecords(recorded)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,16 +71,16 @@ func kubeletRecords(t *testing.T, corpus, cases []Case) Records {
 	}
 	now := runApart(t, "a kubelet runs the cases", true, cases)
 	for _, c := range cases {
-		for _, line := range old[c.Name].minus(now[c.Name]) {
+		for _, line := range old[c.Name].Minus(now[c.Name]) {
 			t.Logf("%s: the kubelet no longer has: %s", c.Name, line)
 		}
-		for _, line := range now[c.Name].minus(old[c.Name]) {
+		for _, line := range now[c.Name].Minus(old[c.Name]) {
 			t.Logf("%s: the kubelet has now: %s", c.Name, line)
 		}
 	}
 	maps.Copy(old, now)
 	if *record {
-		if err := old.write(recorded, corpus); err != nil {
+		if err := old.Write(recorded, corpus); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,9 +88,9 @@ func kubeletRecords(t *testing.T, corpus, cases []Case) Records {
 }
 
 // runApart runs in a test of its own, which is over before anything is compared.
-func runApart(t *testing.T, name string, isKubelet bool, cases []Case) (r Records) {
+func runApart(t *testing.T, name string, isKubelet bool, cases []compare.Case) (r compare.Records) {
 	t.Helper()
-	if !t.Run(name, func(t *testing.T) { r = run(t, isKubelet, cases) }) {
+	if !t.Run(name, func(t *testing.T) { r = compare.Run(t, isKubelet, cases) }) {
 		t.FailNow()
 	}
 	return r
