@@ -12,6 +12,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/opencontainers/selinux/go-selinux"
+
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
@@ -140,7 +142,7 @@ func (a *agent) executor() *act.Executor {
 		DNS: act.DNS{Servers: texts(a.cfg.DNS.Servers), Domain: a.cfg.DNS.Domain},
 		Runs: act.Features{
 			SeccompDefault: a.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(a.host.status), ImageVolumes: a.host.runtime.MountsImages(),
-			Handlers: a.host.status.Handlers, Class: a.pods.objects.RuntimeClass, Users: a.pods.users,
+			SELinux: selinux.GetEnabled(), Handlers: a.host.status.Handlers, Class: a.pods.objects.RuntimeClass, Users: a.pods.users,
 		},
 	})
 }

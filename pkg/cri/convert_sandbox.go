@@ -3,6 +3,7 @@ package cri
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -106,32 +107,30 @@ func sandboxLabels(p *v1.Pod) map[string]string {
 	return m
 }
 
-// portMappings lists the ports that containers publish on the host. On the host network nothing is mapped: the port is
-// the host's already.
+// portMappings lists the ports of main containers, published on the host or not, as a kubelet does: network plugins may read
+// them. It does not list those of sidecars; here they are listed where they are published.
 func portMappings(p *v1.Pod) ([]*runtimeapi.PortMapping, error) {
-	if p.Spec.HostNetwork {
-		return nil, nil
-	}
 	var out []*runtimeapi.PortMapping
-	for _, list := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range list {
-			for _, port := range list[i].Ports {
-				if port.HostPort == 0 {
-					continue
-				}
-				m := &runtimeapi.PortMapping{ContainerPort: port.ContainerPort, HostPort: port.HostPort, HostIp: port.HostIP}
-				switch port.Protocol {
-				case v1.ProtocolTCP, "":
-				case v1.ProtocolUDP:
-					m.Protocol = runtimeapi.Protocol_UDP
-				case v1.ProtocolSCTP:
-					m.Protocol = runtimeapi.Protocol_SCTP
-				default:
-					return nil, fmt.Errorf("cannot map host port %d of container %s: protocol %q is none of TCP, UDP, SCTP",
-						port.HostPort, list[i].Name, port.Protocol)
-				}
-				out = append(out, m)
+	for role, c := range pod.Spec(p) {
+		if role != pod.Main && role != pod.Sidecar {
+			continue
+		}
+		for i, port := range c.Ports {
+			again := slices.ContainsFunc(c.Ports[:i], func(o v1.ContainerPort) bool { o.Name = port.Name; return o == port })
+			if again || role == pod.Sidecar && port.HostPort == 0 {
+				continue
 			}
+			m := &runtimeapi.PortMapping{ContainerPort: port.ContainerPort, HostPort: port.HostPort, HostIp: port.HostIP}
+			switch port.Protocol {
+			case v1.ProtocolTCP, "":
+			case v1.ProtocolUDP:
+				m.Protocol = runtimeapi.Protocol_UDP
+			case v1.ProtocolSCTP:
+				m.Protocol = runtimeapi.Protocol_SCTP
+			default:
+				return nil, fmt.Errorf("cannot map port %d of container %s: protocol %q is none of TCP, UDP, SCTP", port.ContainerPort, c.Name, port.Protocol)
+			}
+			out = append(out, m)
 		}
 	}
 	return out, nil

@@ -80,21 +80,20 @@ func TestSandbox_FollowsSpec(t *testing.T) {
 				return []any{c.Hostname, c.Linux.SecurityContext.NamespaceOptions.Network}, []any{"", runtimeapi.NamespaceMode_NODE}
 			},
 		},
-		"host network maps no ports": {
+		"all ports of main containers are told, and published ones of sidecars": {
 			pod: func(p *v1.Pod) {
-				p.Spec.HostNetwork = true
-				p.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80, HostPort: 80}}
-			},
-			check: func(c *runtimeapi.PodSandboxConfig) (any, any) { return len(c.PortMappings), 0 },
-		},
-		"only published ports are mapped": {
-			pod: func(p *v1.Pod) {
+				always := v1.ContainerRestartPolicyAlways
 				p.Spec.Containers[0].Ports = []v1.ContainerPort{
-					{ContainerPort: 80}, {ContainerPort: 53, HostPort: 5353, HostIP: "127.0.0.1", Protocol: v1.ProtocolUDP},
+					{Name: "a", ContainerPort: 80}, {Name: "b", ContainerPort: 80}, {ContainerPort: 53, HostPort: 5353, HostIP: "127.0.0.1", Protocol: v1.ProtocolUDP},
+				}
+				p.Spec.InitContainers = []v1.Container{
+					{Name: "i", Ports: []v1.ContainerPort{{ContainerPort: 1, HostPort: 1}}},
+					{Name: "s", Ports: []v1.ContainerPort{{ContainerPort: 2, HostPort: 2}, {ContainerPort: 3}}, RestartPolicy: &always},
 				}
 			},
 			check: func(c *runtimeapi.PodSandboxConfig) (any, any) {
 				return c.PortMappings, []*runtimeapi.PortMapping{
+					{ContainerPort: 2, HostPort: 2}, {ContainerPort: 80},
 					{Protocol: runtimeapi.Protocol_UDP, ContainerPort: 53, HostPort: 5353, HostIp: "127.0.0.1"},
 				}
 			},

@@ -27,6 +27,8 @@ type Verdict struct {
 	Reason  string      `json:"reason,omitempty"`
 	Message string      `json:"message,omitempty"`
 	At      time.Time   `json:"at"`
+	// Rejected says that the node did not take the pod: nothing of it was begun.
+	Rejected bool `json:"rejected,omitempty"`
 }
 
 // Restart is the restart of all of a pod's containers, which one of them asked for by its exit code (KEP-5532).

@@ -48,6 +48,11 @@ func Build(in plan.Input, d plan.Decision, host HostInfo) v1.PodStatus {
 	if b.s.StartTime == nil {
 		b.s.StartTime = new(stamp(in.Now))
 	}
+	if v := d.Record.Verdict; v != nil && v.Rejected {
+		b.phase()
+		b.others()
+		return b.s
+	}
 	b.containers()
 	b.phase()
 	b.resources()

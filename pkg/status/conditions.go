@@ -34,6 +34,11 @@ func (b *build) conditions() {
 		b.set(c)
 	}
 	b.resize()
+	b.others()
+}
+
+// others keeps the conditions that are not the node's.
+func (b *build) others() {
 	for _, from := range [...][]v1.PodCondition{b.in.Desired.Pod.Status.Conditions, b.prior.Conditions} {
 		for _, c := range from {
 			known := slices.ContainsFunc(b.s.Conditions, func(k v1.PodCondition) bool { return k.Type == c.Type })

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/resources"
@@ -189,9 +191,17 @@ func (b *build) terminated(role pod.Role, c *pod.Container) v1.ContainerState {
 		reason = "Error"
 	}
 	return v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-		ExitCode: c.ExitCode, Reason: reason, Message: b.share(c.Message), StartedAt: stamp(c.StartedAt),
+		ExitCode: c.ExitCode, Reason: reason, Message: b.share(c.Message), StartedAt: begun(c.StartedAt),
 		FinishedAt: stamp(c.FinishedAt), ContainerID: b.host.Runtime + "://" + c.ID,
 	}}
+}
+
+// begun is when a container that has ended was started: at Unix time 0 if it never was, as a kubelet writes it.
+func begun(t time.Time) metav1.Time {
+	if t.IsZero() {
+		return metav1.Unix(0, 0)
+	}
+	return stamp(t)
 }
 
 // started reports whether a running container counts as started: its postStart hook is done and its startup probe, if it

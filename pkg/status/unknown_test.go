@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -48,5 +49,21 @@ func TestBuild_SaysThatContainersOfAPodThatEndedHaveEnded(t *testing.T) {
 		if g := strings.Join(got, " "); g != c.want {
 			t.Errorf("%s: %s, want %s", name, g, c.want)
 		}
+	}
+}
+
+func TestBuild_OfARejectedPodTellsWhyAlone(t *testing.T) {
+	p := testPod(v1.Container{Name: "a"})
+	p.Status = v1.PodStatus{Phase: v1.PodPending, Conditions: []v1.PodCondition{{Type: "example.com/gate", Status: v1.ConditionTrue}}}
+	in := input(p)
+	in.Observed = pod.Observed{}
+	in.Record.Verdict = &pod.Verdict{Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "Pod was rejected: no", Rejected: true}
+	s := build(in)
+	want := v1.PodStatus{
+		ObservedGeneration: 3, Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "Pod was rejected: no", QOSClass: v1.PodQOSBestEffort,
+		StartTime: s.StartTime, Conditions: p.Status.Conditions,
+	}
+	if d := cmp.Diff(want, s); d != "" || s.StartTime == nil {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }

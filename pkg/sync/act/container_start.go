@@ -189,14 +189,14 @@ func (e *Executor) mounts(ctx context.Context, p *v1.Pod, c *v1.Container, env *
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, cri.Mount{HostPath: path, ContainerPath: etcHosts})
+		out = append(out, cri.Mount{HostPath: path, ContainerPath: etcHosts, Relabel: e.cfg.Runs.SELinux})
 	}
 	if c.TerminationMessagePath != "" {
 		path, err := e.terminationFile(p, c.Name, attempt)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, cri.Mount{HostPath: path, ContainerPath: c.TerminationMessagePath})
+		out = append(out, cri.Mount{HostPath: path, ContainerPath: c.TerminationMessagePath, Relabel: e.cfg.Runs.SELinux})
 	}
 	return out, nil
 }
@@ -222,7 +222,7 @@ func (e *Executor) devices(p *v1.Pod, c *v1.Container) ([]cri.Device, error) {
 // one that was removed since is made present again.
 func (e *Executor) volumeMount(ctx context.Context, p *v1.Pod, v volumes.Mount) (cri.Mount, error) {
 	m := cri.Mount{
-		HostPath: v.HostPath, ContainerPath: v.ContainerPath, ReadOnly: v.ReadOnly, Relabel: v.SELinuxRelabel,
+		HostPath: v.HostPath, ContainerPath: v.ContainerPath, ReadOnly: v.ReadOnly, Relabel: v.SELinuxRelabel && e.cfg.Runs.SELinux,
 		Propagation: v.Propagation, ImageSubPath: v.ImageSubPath,
 	}
 	rro := e.cfg.Runs.RecursiveReadOnly

@@ -56,6 +56,7 @@ type DNS struct {
 type Features struct {
 	SeccompDefault    bool // RuntimeDefault where a pod names no profile
 	RecursiveReadOnly bool // the runtime can make a mount read-only with all below it
+	SELinux           bool // the kernel enforces it: what the agent makes for a container gets the container's label
 	ImageVolumes      bool // the runtime can mount images; one that cannot would mount something else without a word
 	Handlers          []cri.Handler
 	Class             func(ctx context.Context, name string) (*nodev1.RuntimeClass, error)

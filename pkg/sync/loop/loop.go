@@ -245,9 +245,13 @@ func (l *loop) pass(ctx context.Context) (wakeAt time.Time, done bool) {
 	if d.Done && len(l.mem.flights) == 0 {
 		return l.finish(in, d)
 	}
+	before := in.Record.Stop
 	in.Record = d.Record
 	d.Record.Status = status.Build(in, d, l.cfg.Host())
 	l.persist(in, &d)
+	if s := d.Record.Stop; before == nil && s != nil && s.By == plan.ByDeadline {
+		l.cfg.Event(in.Desired.Pod, "", v1.EventTypeNormal, s.Reason, s.Message)
+	}
 	l.cancel(in)
 	l.launch(ctx, in, d.Actions)
 	l.report(in, d)

@@ -12,7 +12,7 @@ import (
 
 // Orders that the plan itself gives.
 const (
-	byDeadline = "deadline" // activeDeadlineSeconds has passed
+	ByDeadline = "deadline" // activeDeadlineSeconds has passed
 	byFinish   = "finish"   // every main container has ended for good
 )
 
@@ -91,7 +91,7 @@ func (p *pass) overdue() *pod.Stop {
 	}
 	return &pod.Stop{
 		Reason: "DeadlineExceeded", Message: "Pod was active on the node longer than the specified deadline",
-		Grace: pod.GracePeriod(p.spec), At: p.in.Now, By: byDeadline,
+		Grace: pod.GracePeriod(p.spec), At: p.in.Now, By: ByDeadline,
 	}
 }
 
