@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ const (
 	atOnce   = 8                       // cases
 	overIn   = 60 * time.Second        // a case that is not is recorded as such
 	late     = 5 * time.Second         // events come after what they tell of, when an agent has more urgent things to say
-	quiet    = 1500 * time.Millisecond // a case is looked at when its status has not changed for so long: a kubelet looks around each second
+	quiet    = 1500 * time.Millisecond // a case is looked at when nothing has changed for so long: a kubelet looks around each second
 )
 
 // node runs cases on one agent or kubelet.
@@ -168,6 +169,9 @@ func (n *node) note(e watch.Event) {
 		s.gone = e.Type == watch.Deleted
 	case *v1.Event:
 		s := n.of(o.InvolvedObject.Namespace)
+		if !slices.ContainsFunc(s.events, func(e v1.Event) bool { return e.Reason == o.Reason }) {
+			s.changed = time.Now() // the status that belongs to it may come after it
+		}
 		s.events, n.lastEvent = append(s.events, *o), time.Now()
 	}
 }
@@ -198,6 +202,9 @@ func (n *node) try(c Case) *attempt {
 	}) {
 		l.add("case", fmt.Sprintf("not over in %s: %s", overIn, c.Until))
 	}
+	n.mu.Lock()
+	n.of(c.Name).before = len(n.of(c.Name).events)
+	n.mu.Unlock()
 	if err := n.admin.CoreV1().Pods(c.Name).Delete(n.t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
 		l.add("case", err)
 	}

@@ -14,7 +14,8 @@ type seen struct {
 	statuses []v1.PodStatus // from the first to the last before the pod was gone
 	settled  v1.PodStatus   // when the case was over, before the pod was deleted
 	events   []v1.Event
-	changed  time.Time // the last status
+	before   int       // how many of the events came before the pod was deleted
+	changed  time.Time // the last status, or the first event of a reason
 	gone     bool
 }
 
@@ -30,8 +31,8 @@ func (s *seen) lines() (l Lines, err error) {
 	for what, steps := range s.ways() {
 		l.add("status way "+what, strings.Join(steps, " > "))
 	}
-	for _, e := range s.events {
-		if forgotten.MatchString(e.Message) {
+	for i, e := range s.events {
+		if forgotten.MatchString(e.Message) || i >= s.before && e.Reason == "Unhealthy" { // whether a probe meets a container that is being stopped is chance
 			continue
 		}
 		what := e.InvolvedObject.FieldPath
