@@ -24,11 +24,14 @@ var caseFiles embed.FS
 // Case is one pod, named p, and what it names, in a namespace of its own.
 type Case struct {
 	File  string // cases/<File>.yaml
-	Name  string // of the case, and of its namespace
+	Name  string
 	Until string // when it is looked at: "" is when the pod is ready or has ended; see settled
 	More  []json.RawMessage
 	Pod   json.RawMessage
 }
+
+// namespace is that of the case alone. Its name is found nowhere by chance.
+func (c *Case) namespace() string { return "case-" + c.Name }
 
 // LoadCases returns the cases in the order of their files.
 func LoadCases() ([]Case, error) {

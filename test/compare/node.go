@@ -106,7 +106,7 @@ func Run(t *testing.T, isKubelet bool, cases []Case) Records {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			a := n.try(c)
+			a := n.try(&c)
 			n.mu.Lock()
 			tries[c.Name] = a
 			n.mu.Unlock()
@@ -115,9 +115,10 @@ func Run(t *testing.T, isKubelet bool, cases []Case) Records {
 	wg.Wait()
 	n.until(func() bool { return time.Since(n.lastEvent) > late })
 	records := Records{}
-	for name, a := range tries {
-		if records[name] = a.lines; a.uid != "" {
-			records[name] = n.record(a.uid, name, a.lines)
+	for _, c := range cases {
+		a := tries[c.Name]
+		if records[c.Name] = a.lines; a.uid != "" {
+			records[c.Name] = n.record(a.uid, c.namespace(), a.lines)
 		}
 	}
 	return records
@@ -185,7 +186,7 @@ func (n *node) of(namespace string) *seen {
 }
 
 // try runs one case from the pod's coming to its end.
-func (n *node) try(c Case) *attempt {
+func (n *node) try(c *Case) *attempt {
 	var l Lines
 	p, err := n.create(c)
 	if err != nil {
@@ -193,7 +194,7 @@ func (n *node) try(c Case) *attempt {
 		return &attempt{lines: l}
 	}
 	if !n.until(func() bool {
-		s := n.of(c.Name)
+		s := n.of(c.namespace())
 		if k := len(s.statuses); k > 0 && settled(c.Until, s.statuses[k-1], s.events) && time.Since(s.changed) > quiet {
 			s.settled = s.statuses[k-1]
 			return true
@@ -203,12 +204,12 @@ func (n *node) try(c Case) *attempt {
 		l.add("case", fmt.Sprintf("not over in %s: %s", overIn, c.Until))
 	}
 	n.mu.Lock()
-	n.of(c.Name).before = len(n.of(c.Name).events)
+	n.of(c.namespace()).before = len(n.of(c.namespace()).events)
 	n.mu.Unlock()
-	if err := n.admin.CoreV1().Pods(c.Name).Delete(n.t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
+	if err := n.admin.CoreV1().Pods(c.namespace()).Delete(n.t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
 		l.add("case", err)
 	}
-	if !n.until(func() bool { return n.of(c.Name).gone }) {
+	if !n.until(func() bool { return n.of(c.namespace()).gone }) {
 		l.add("case", fmt.Sprintf("the pod is not gone in %s", overIn))
 	}
 	return &attempt{uid: string(p.UID), lines: l}
@@ -239,7 +240,7 @@ func (n *node) record(uid, namespace string, l Lines) Lines {
 	if err != nil {
 		l.add("case", err)
 	}
-	names := Names{uid: "<uid>"}
+	names := Names{uid: "<uid>", namespace: "<case>"}
 	for _, st := range s.statuses {
 		for _, ip := range st.PodIPs {
 			names[ip.IP] = "<pod-ip>"
@@ -252,13 +253,13 @@ func (n *node) record(uid, namespace string, l Lines) Lines {
 }
 
 // create makes the namespace of a case, what its pod names, and the pod, which no scheduler places.
-func (n *node) create(c Case) (*v1.Pod, error) {
+func (n *node) create(c *Case) (*v1.Pod, error) {
 	ctx := n.t.Context()
-	if _, err := n.admin.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Name}}, metav1.CreateOptions{}); err != nil {
+	if _, err := n.admin.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace()}}, metav1.CreateOptions{}); err != nil {
 		return nil, err
 	}
 	for _, o := range c.More {
-		if err := n.createObject(ctx, c.Name, o); err != nil {
+		if err := n.createObject(ctx, c.namespace(), o); err != nil {
 			return nil, err
 		}
 	}
@@ -266,11 +267,11 @@ func (n *node) create(c Case) (*v1.Pod, error) {
 	if err := json.Unmarshal(c.Pod, &p); err != nil {
 		return nil, err
 	}
-	p.Namespace = c.Name
+	p.Namespace = c.namespace()
 	if p.Spec.NodeName == "" {
 		p.Spec.NodeName = nodeName
 	}
-	return n.admin.CoreV1().Pods(c.Name).Create(ctx, &p, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+	return n.admin.CoreV1().Pods(c.namespace()).Create(ctx, &p, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 }
 
 // clusterKinds are in no namespace.
