@@ -91,7 +91,7 @@ func Document(known []*Known) string {
 
 The agent runs the same pods as a kubelet on the same components, and everything that others can see of them is compared
 (` + "`make compare`" + `). What follows differs on purpose. This list is made from test/compare/differences.yaml: a difference that is not in
-it fails the tests, and so does an entry that no longer differs.
+it fails the comparison, and so does an entry that no longer differs.
 `)
 	topic := ""
 	for _, k := range known {
