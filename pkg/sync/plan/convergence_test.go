@@ -62,7 +62,22 @@ type agent struct {
 type flight struct {
 	plan.Action
 	at       time.Time // when it ends
+	orders   orders    // that it was planned under
 	canceled bool
+}
+
+// orders are what may cut a stop short.
+type orders struct {
+	kill    time.Time
+	restart bool
+}
+
+func ordersOf(in plan.Input) (o orders) {
+	if s := pod.Stricter(in.Record.Stop, in.Desired.Stop); s != nil {
+		o.kill = s.Deadline()
+	}
+	o.restart = in.Record.Restart != nil
+	return o
 }
 
 // script is what happens to a pod from outside.
@@ -233,6 +248,9 @@ func (a *agent) pass() plan.Decision {
 		for i := range a.flights {
 			if a.flights[i].Key() == x.Key() && !a.flights[i].canceled {
 				w.trace("cancel %s", x.Key())
+				if x.Kind == plan.ContainerStop && a.flights[i].orders == ordersOf(in) {
+					w.fault("%s is cancelled, and nothing has changed", x.Key())
+				}
 				a.flights[i].canceled, a.flights[i].at = true, w.now.Add(w.seconds(3))
 			}
 		}
@@ -244,7 +262,7 @@ func (a *agent) pass() plan.Decision {
 			return d
 		}
 		w.trace("do %s %s attempt=%d", x.Key(), x.ID, x.Attempt)
-		a.flights = append(a.flights, flight{Action: x, at: a.ends(x)})
+		a.flights = append(a.flights, flight{Action: x, at: a.ends(x), orders: ordersOf(in)})
 	}
 	return d
 }

@@ -223,7 +223,7 @@ func Canceled(inFlight []Action, in Input) []Action {
 		case PreStop:
 			pointless = stop != nil && a.Deadline.After(stop.Deadline())
 		case ContainerStop:
-			pointless = stop != nil && a.Deadline.After(stop.Deadline().Add(lastMoment)) || !ends && resetting(in, a)
+			pointless = stop != nil && a.Deadline.After(lastKill(stop, in.Now)) || !ends && resetting(in, a)
 		case ImagePull:
 			c, _ := pod.SpecOf(in.Desired.Pod, a.Name)
 			pointless = ends || c == nil || c.Image != a.Image

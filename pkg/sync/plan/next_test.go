@@ -146,6 +146,7 @@ func TestCanceled(t *testing.T) {
 	}
 	p := testPod(v1.RestartPolicyAlways, "a")
 	order := &pod.Stop{By: "api", At: now, Grace: 10 * time.Second}
+	over := &pod.Stop{By: "api", At: now.Add(-20 * time.Second), Grace: 10 * time.Second}
 	for name, tt := range map[string]struct {
 		stop *pod.Stop
 		in   plan.Action
@@ -162,6 +163,8 @@ func TestCanceled(t *testing.T) {
 		"a stop that would take longer":         {stop: order, in: stopping(30 * time.Second), want: true},
 		"no stop that is as quick":              {stop: order, in: stopping(10 * time.Second)},
 		"no stop that is quicker":               {stop: order, in: stopping(time.Second)},
+		"a stop when the time is over":          {stop: over, in: stopping(30 * time.Second), want: true},
+		"no last moment, however late it began": {stop: over, in: stopping(plan.LastMoment)},
 		"no teardown, which is what is ordered": {stop: order, in: plan.Action{Kind: plan.SandboxStop, ID: "s"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,8 +9,18 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
-// lastMoment is what a container has to obey SIGTERM when others have used the grace period up.
-const lastMoment = 2 * time.Second
+// LastMoment is the least that a container has to obey SIGTERM when hooks or others have used the grace period up. One that is
+// to die at once has none.
+const LastMoment = 2 * time.Second
+
+// lastKill is when the last SIGKILL that an order asks for is due at the latest: a last moment may have begun just now.
+func lastKill(stop *pod.Stop, now time.Time) time.Time {
+	begin := stop.Deadline()
+	if begin.Before(now) {
+		begin = now
+	}
+	return begin.Add(LastMoment)
+}
 
 // finish ends a pod whose main containers have all ended for good. What still runs, sidecars first of all, is stopped by
 // an order of the plan's own, so that its deadline outlives the agent.
@@ -134,7 +144,7 @@ func (p *pass) stopSidecar(c *pod.Container, spec *v1.Container, deadline time.T
 		return
 	}
 	if due && p.rec.Stop != nil && p.rec.Stop.Grace > 0 && p.in.Failures[a.Key()].Count == 0 {
-		a.Deadline = p.in.Now.Add(lastMoment)
+		a.Deadline = p.in.Now.Add(LastMoment)
 	}
 	p.do(a)
 }
