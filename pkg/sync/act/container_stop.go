@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -17,31 +18,47 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
-// minAfterPreStop is what is left for SIGTERM when a preStop hook has used the grace period up.
-const minAfterPreStop = 2 * time.Second
-
 // stopContainer runs the preStop hook, sends SIGTERM and has the runtime kill what still runs at the deadline. A hook that
-// fails is an event and stops nothing.
+// fails is an event and stops nothing. One that is not over at the deadline goes on until the container ends, which has a
+// last moment then.
 func (e *Executor) stopContainer(ctx context.Context, in plan.Input, a plan.Action) error {
-	p := in.Desired.Pod
 	grace := time.Until(a.Deadline)
-	e.cfg.Event(p, a.Name, v1.EventTypeNormal, "Killing", cmp.Or(a.Reason, "Stopping container "+a.Name))
-	if a.PreStop && grace > 0 {
-		if err := e.preStop(ctx, in, a); err != nil {
+	e.cfg.Event(in.Desired.Pod, a.Name, v1.EventTypeNormal, "Killing", cmp.Or(a.Reason, "Stopping container "+a.Name))
+	if grace <= 0 {
+		return e.cfg.Runtime.StopContainer(ctx, a.ID, 0)
+	}
+	if a.PreStop {
+		over := make(chan struct{})
+		var hook sync.WaitGroup
+		defer hook.Wait()
+		hook.Go(func() {
+			defer close(over)
+			_ = e.preStop(ctx, in, a) // told as an event
+		})
+		select {
+		case <-over:
+		case <-time.After(grace):
+		case <-ctx.Done():
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		grace = max(time.Until(a.Deadline), minAfterPreStop)
 	}
-	return e.cfg.Runtime.StopContainer(ctx, a.ID, max(grace, 0))
+	return e.cfg.Runtime.StopContainer(ctx, a.ID, max(time.Until(a.Deadline), plan.LastMoment))
 }
 
-// preStop returns an error only when the action was cancelled.
+// preStop runs the hook for as long as its container can live: to the deadline and a last moment. A sleep does nothing in the
+// container and ends with the deadline. It returns an error only when the action was cancelled.
 func (e *Executor) preStop(ctx context.Context, in plan.Input, a plan.Action) error {
 	c, _ := pod.SpecOf(in.Desired.Pod, a.Name)
 	if c == nil || c.Lifecycle == nil || c.Lifecycle.PreStop == nil {
 		return nil
 	}
-	hctx, cancel := context.WithDeadline(ctx, a.Deadline)
+	end := a.Deadline
+	if c.Lifecycle.PreStop.Sleep == nil {
+		end = end.Add(plan.LastMoment)
+	}
+	hctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	if err := e.hook(hctx, c.Lifecycle.PreStop, hooked{in.Desired.Pod, c, a.ID, primary(e.addresses(in))}); err != nil && ctx.Err() == nil {
 		e.cfg.Event(in.Desired.Pod, c.Name, v1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed: "+err.Error())

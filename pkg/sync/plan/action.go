@@ -38,7 +38,7 @@ type Action struct {
 	Image    string    // ImagePull, ImageLook: the image, as the specification names it
 	For      Kind      // ImageLook: what lacked the image, ImagePull or VolumeMount
 	Attempt  uint32    // of the container or sandbox to be made
-	Deadline time.Time // ContainerStop: when SIGKILL is due; not after now: kill at once. PreStop: when the hook must end
+	Deadline time.Time // ContainerStop: when SIGKILL is due; not after now: kill at once. PreStop: the end of the grace period
 	PreStop  bool      // ContainerStop: run the preStop hook first
 	KeepLog  bool      // ContainerRemove: its log stays, and those of earlier attempts go
 	Reason   string    // ContainerStop: why, as the Killing event tells it
