@@ -11,7 +11,7 @@ import (
 
 // wants reports whether a container that ended should run again.
 func (p *pass) wants(v *view) bool {
-	return v.begun || p.restarts(v)
+	return (v.begun || p.restarts(v)) && (v.role != pod.Sidecar || !p.closing())
 }
 
 // restarts is the restart policy's answer to the last exit: the container's rules first, then its own policy, then the
@@ -103,7 +103,7 @@ func (p *pass) check(v *view) {
 	switch {
 	case v.c.State == pod.ContainerUnknown:
 		reason, again = "Container is in unknown state, try killing it before restart", false
-	case v.role == pod.Init || v.role == pod.Ephemeral:
+	case v.role == pod.Init || v.role == pod.Ephemeral || v.role == pod.Sidecar && p.closing():
 		return
 	case stale(v):
 		reason, again = "Container "+name+" definition changed", true
