@@ -24,7 +24,7 @@ func (s *seen) lines() (l Lines, err error) {
 		return nil, err
 	}
 	if n := len(s.statuses); n > 0 {
-		if err := l.addJSON("status at the end", withoutConditions(s.statuses[n-1])); err != nil {
+		if err := l.addJSON("status at the end", atTheEnd(s.statuses[n-1])); err != nil {
 			return nil, err
 		}
 	}
@@ -47,10 +47,17 @@ func (s *seen) lines() (l Lines, err error) {
 // forgotten is what a kubelet says when it mounts a volume once more and has let go of the pod's objects already, which is chance.
 var forgotten = regexp.MustCompile(`object "[^"]*"/"[^"]*" not registered`)
 
-// withoutConditions leaves out what an agent may say of a pod that is on its way out or not.
-func withoutConditions(s v1.PodStatus) v1.PodStatus {
-	s.Conditions = nil
-	return s
+// atTheEnd leaves out what an agent may say of a pod that is on its way out or not: conditions, and what it asks the runtime or reads
+// from cgroups that may be gone.
+func atTheEnd(s v1.PodStatus) *v1.PodStatus {
+	last := s.DeepCopy()
+	last.Conditions, last.Resources = nil, nil
+	for _, list := range [][]v1.ContainerStatus{last.InitContainerStatuses, last.ContainerStatuses, last.EphemeralContainerStatuses} {
+		for i := range list {
+			list[i].User = nil
+		}
+	}
+	return last
 }
 
 // ways are the steps that the phase, each condition and each container took until the case was over. A step that a quick agent may
