@@ -4,15 +4,21 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
+	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/stats"
+	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
 
 // meters are what the HTTPS API tells monitoring.
@@ -33,10 +39,14 @@ func (a *agent) wireMeters(context.Context) error {
 	if err := unix.Sysinfo(&up); err != nil {
 		return fmt.Errorf("cannot read how long the machine is up: %w", err)
 	}
+	boot := time.Now().Add(-pod.Seconds(up.Uptime))
 	a.reports.meter = metrics.NewCollector(metrics.Config{
-		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Stats: a.node.usage, Volumes: a.local.volumes.Stats,
-		Cgroup: a.local.cgroups.RootDir, V2: a.local.cgroups.V2(), Boot: time.Now().Add(-pod.Seconds(up.Uptime)),
+		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Images: a.imageUsage,
+		Stats: a.node.usage, Volumes: a.local.volumes.Stats, Cgroups: a.local.cgroups, System: a.systemGroups(boot), Boot: boot,
 	})
+	if err := a.reports.meter.Begin(); err != nil {
+		slog.Warn("cannot measure the node: monitoring will lack it", "err", err)
+	}
 	ttl := func(of string, r *certs.Rotation) prometheus.Collector {
 		return metrics.CertificateTTL(of, func() *tls.Certificate {
 			if r == nil { // it is not the agent's to renew
@@ -46,4 +56,39 @@ func (a *agent) wireMeters(context.Context) error {
 		})
 	}
 	return a.reports.counters.Show(a.host.name, a.pods.set.Pods, a.reports.meter, ttl("client", a.api.rotation), ttl("server", a.api.serving))
+}
+
+// imageUsage is what the runtime keeps: images, and the writable layers of containers. One that does not tell them apart has
+// both in the same figure.
+func (a *agent) imageUsage(ctx context.Context) (images, layers stats.Usage, err error) {
+	i, l, err := a.runtime.ImageFilesystems(ctx)
+	sum := func(all []cri.Filesystem) (u stats.Usage) {
+		for _, f := range all {
+			u.Bytes += int64(f.UsedBytes)
+			u.Inodes += int64(f.InodesUsed)
+		}
+		return u
+	}
+	if len(l) == 0 {
+		l = i
+	}
+	return sum(i), sum(l), err
+}
+
+// systemGroups finds the control groups of the agent, of the runtime and of all pods. The first two may have none of their
+// own.
+func (a *agent) systemGroups(boot time.Time) func() []metrics.SystemGroup {
+	tree, pods := a.local.cgroups, a.local.cgroups.NodePath()
+	return func() []metrics.SystemGroup {
+		var out []metrics.SystemGroup
+		for _, of := range []struct {
+			name string
+			pid  int
+		}{{statsapi.SystemContainerKubelet, os.Getpid()}, {statsapi.SystemContainerRuntime, a.runtime.PID()}} {
+			if path, err := tree.Of(of.pid); err == nil && path != "" {
+				out = append(out, metrics.SystemGroup{Name: of.name, Path: path, Start: cgroupstat.Started(of.pid, boot)})
+			}
+		}
+		return append(out, metrics.SystemGroup{Name: statsapi.SystemContainerPods, Path: pods, Start: cgroupstat.Made(tree.RootDir("memory") + pods)})
+	}
 }

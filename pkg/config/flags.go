@@ -49,7 +49,7 @@ func NewFlags() *Flags {
 	f.StringToStringVar(&o.labels, "node-labels", nil, "labels of the Node, key=value,...")
 	f.StringVar(&o.cloud, "cloud-provider", "", "external: a cloud's controller gives the Node its addresses and takes its first taint away")
 	f.BoolVar(&o.schedule, "register-schedulable", true, "false: a new Node takes no pods before it is uncordoned")
-	f.String("runtime-cgroups", "", "without effect: the runtime's own usage is not reported")
+	f.String("runtime-cgroups", "", "without effect: the agent finds the runtime's control group by its socket")
 	f.StringVar(&o.root, "root-dir", "/var/lib/kubelet", "directory of the agent's state and of the pods' volumes")
 	f.StringVar(&o.providers.config, "image-credential-provider-config", "", "file with a CredentialProviderConfig, or directory of them")
 	f.StringVar(&o.providers.programs, "image-credential-provider-bin-dir", "", "directory of the credential providers' programs")

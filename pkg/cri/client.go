@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ type Client struct {
 	endpoint string
 	timeout  time.Duration // of a call
 	conn     *grpc.ClientConn
+	peer     peer             // of conn
 	second   *grpc.ClientConn // to the image service when it has a socket of its own, else nil
 	runtime  runtimeapi.RuntimeServiceClient
 	images   runtimeapi.ImageServiceClient
@@ -72,7 +74,7 @@ func New(endpoint string) (*Client, error) { return Open(endpoint, Options{}) }
 func Open(endpoint string, o Options) (*Client, error) {
 	c := &Client{timeout: cmp.Or(o.Timeout, callTimeout)}
 	var err error
-	if c.conn, c.endpoint, err = connection(endpoint, "containerRuntimeEndpoint", o.Observe); err != nil {
+	if c.conn, c.endpoint, err = connection(endpoint, "containerRuntimeEndpoint", o.Observe, &c.peer); err != nil {
 		return nil, err
 	}
 	c.runtime = runtimeapi.NewRuntimeServiceClient(c.conn)
@@ -80,14 +82,14 @@ func Open(endpoint string, o Options) (*Client, error) {
 	if o.ImageEndpoint == "" || o.ImageEndpoint == endpoint {
 		return c, nil
 	}
-	if c.second, _, err = connection(o.ImageEndpoint, "imageServiceEndpoint", o.Observe); err != nil {
+	if c.second, _, err = connection(o.ImageEndpoint, "imageServiceEndpoint", o.Observe, new(peer)); err != nil {
 		return nil, errors.Join(err, c.conn.Close())
 	}
 	c.images = runtimeapi.NewImageServiceClient(c.second)
 	return c, nil
 }
 
-func connection(endpoint, field string, observe func(string, time.Duration, error)) (*grpc.ClientConn, string, error) {
+func connection(endpoint, field string, observe func(string, time.Duration, error), p *peer) (*grpc.ClientConn, string, error) {
 	path, err := socketPath(endpoint, field)
 	if err != nil {
 		return nil, "", err
@@ -103,6 +105,7 @@ func connection(endpoint, field string, observe func(string, time.Duration, erro
 	}
 	conn, err := grpc.NewClient(url,
 		grpc.WithUnaryInterceptor(watched),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.dial(ctx, path) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithReadBufferSize(bufferSize),
@@ -140,6 +143,9 @@ func socketPath(endpoint, field string) (string, error) {
 	}
 	return filepath.Clean(path), nil
 }
+
+// PID is the runtime's process, 0 while it is not known.
+func (c *Client) PID() int { return int(c.peer.pid.Load()) }
 
 // Close ends the connection; calls in flight fail.
 func (c *Client) Close() error {

@@ -2,7 +2,7 @@
 // and Prometheus text for /metrics, /metrics/resource, /metrics/cadvisor and /metrics/probes under the names that
 // dashboards and the metrics server have always read.
 //
-// Nothing is measured between requests: a request asks the runtime once (CRI ListPodSandboxStats) and reads the node's
-// cgroups, and Summary, a function of these readings, is what every form is made from. Usage per second is the difference
+// Nothing is measured between requests: a request asks the runtime once (CRI ListPodSandboxStats) and reads the cgroups of the
+// node, and those of pods where the runtime leaves something out, and Summary, a function of these readings, is what every form is made from. Usage per second is the difference
 // to the request before. The package decides nothing; the server calls it.
 package metrics

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/stats"
+	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
 
 // Config says where the readings come from. Functions may be called from any goroutine.
@@ -24,10 +24,11 @@ type Config struct {
 	Node      func() *v1.Node
 	Pods      func() []*v1.Pod // with their status
 	Sandboxes func(ctx context.Context) ([]*runtimeapi.PodSandboxStats, error)
+	Images    func(ctx context.Context) (images, layers stats.Usage, err error) // what images take, and the writable layers
 	Stats     *stats.Source
 	Volumes   func(ctx context.Context, uid types.UID) (map[string]csi.Stats, error) // of a pod, as far as they are file systems of their own
-	Cgroup    func(controller string) string                                         // directory of the node's root cgroup of a controller
-	V2        bool
+	Cgroups   Cgroups
+	System    func() []SystemGroup // as far as they are known
 	Boot      time.Time
 }
 
@@ -36,25 +37,29 @@ type Collector struct {
 	cfg Config
 
 	mu   sync.Mutex
-	last sample // of the node's CPU, for its rate
+	last map[string]sample // of the CPU of groups that are not the runtime's, by path
 
 	claims claims
 }
 
 type sample struct {
 	at   time.Time
-	used uint64 // nanoseconds of one core since boot
+	used uint64 // nanoseconds of one core
 	rate *uint64
 }
 
 // NewCollector returns a collector. Nothing is read yet.
 func NewCollector(c Config) *Collector {
-	return &Collector{cfg: c, claims: claims{wake: make(chan struct{}, 1)}}
+	return &Collector{cfg: c, last: map[string]sample{}, claims: claims{wake: make(chan struct{}, 1)}}
 }
+
+// Begin reads what the first request's rates are the difference to.
+func (c *Collector) Begin() error { return c.system(&Readings{}) }
 
 // Readings are what one request found.
 type Readings struct {
 	At        time.Time
+	Full      bool // not CPU and memory alone
 	Node      *v1.Node
 	Boot      time.Time
 	Pods      []*v1.Pod
@@ -62,14 +67,18 @@ type Readings struct {
 	Disk      map[types.UID]stats.Pod
 	Claims    map[types.UID]map[string]csi.Stats
 	Machine   stats.Node
-	CPU       uint64  // of the node, nanoseconds of one core
-	Rate      *uint64 // billionths of a core since the request before; nil at the first
+	Images    *stats.Usage // nil when the runtime does not tell
+	Layers    *stats.Usage
+	Root      measured // the whole node
+	System    []measured
+	Groups    map[string]cgroupstat.Stat // of pods, by UID, and of containers, by ID; only those that had to be read
 	Network   []statsapi.InterfaceStats
 }
 
-// Read measures. Disks are walked only when disk is set. What cannot be measured is missing, and in the error.
-func (c *Collector) Read(ctx context.Context, disk bool) (Readings, error) {
-	r := Readings{At: time.Now(), Node: c.cfg.Node(), Boot: c.cfg.Boot, Pods: c.cfg.Pods(), Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
+// Read measures. Disks, networks and pressure are measured only when full is set. What cannot be measured is missing, and in
+// the error.
+func (c *Collector) Read(ctx context.Context, full bool) (Readings, error) {
+	r := Readings{At: time.Now(), Full: full, Node: c.cfg.Node(), Boot: c.cfg.Boot, Pods: c.cfg.Pods(), Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
 	list, err := c.cfg.Sandboxes(ctx)
 	for _, s := range list {
 		uid := types.UID(s.GetAttributes().GetMetadata().GetUid())
@@ -77,61 +86,47 @@ func (c *Collector) Read(ctx context.Context, disk bool) (Readings, error) {
 			r.Sandboxes[uid] = s
 		}
 	}
-	var machine, cpu, network error
+	var machine error
 	r.Machine, machine = c.cfg.Stats.Node(ctx)
-	if r.CPU, cpu = c.cpu(); cpu == nil {
-		r.Rate = c.rate(r.At, r.CPU)
-	}
-	r.Network, network = interfaces()
-	err = errors.Join(err, machine, cpu, network)
-	if disk {
-		var walk error
-		r.Claims = c.measuredClaims(r.Pods)
-		r.Disk, walk = c.cfg.Stats.Disk(ctx, r.Pods)
-		err = errors.Join(err, walk)
+	err = errors.Join(err, machine, c.system(&r))
+	c.groups(&r)
+	if full {
+		err = errors.Join(err, c.more(ctx, &r))
 	}
 	return r, err
 }
 
-// cpu is what the whole node has used.
-func (c *Collector) cpu() (uint64, error) {
-	if !c.cfg.V2 {
-		b, err := os.ReadFile(filepath.Join(c.cfg.Cgroup("cpuacct"), "cpuacct.usage"))
-		if err != nil {
-			return 0, err
-		}
-		return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+// more measures what is beside CPU and memory.
+func (c *Collector) more(ctx context.Context, r *Readings) error {
+	var network, walk, images error
+	r.Network, network = interfaces()
+	r.Claims = c.measuredClaims(r.Pods)
+	r.Disk, walk = c.cfg.Stats.Disk(ctx, r.Pods)
+	var used, layers stats.Usage
+	if used, layers, images = c.cfg.Images(ctx); images == nil {
+		r.Images, r.Layers = &used, &layers
 	}
-	b, err := os.ReadFile(filepath.Join(c.cfg.Cgroup("cpu"), "cpu.stat"))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "usage_usec "); ok {
-			us, err := strconv.ParseUint(v, 10, 64)
-			return us * 1000, err
-		}
-	}
-	return 0, errors.New("cannot find usage_usec in the root cgroup's cpu.stat")
+	return errors.Join(network, walk, images)
 }
 
-// rate is the use since the sample before, which is at least a second old.
-func (c *Collector) rate(now time.Time, used uint64) *uint64 {
+// rate is the use of a group since its sample before, which is at least a second old.
+func (c *Collector) rate(group string, now time.Time, used uint64) *uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	passed := now.Sub(c.last.at)
-	if passed < time.Second || used < c.last.used {
-		return c.last.rate
+	before := c.last[group]
+	passed := now.Sub(before.at)
+	if passed < time.Second {
+		return before.rate
 	}
-	before := c.last
-	c.last = sample{at: now, used: used}
-	if !before.at.IsZero() {
-		c.last.rate = new(uint64(float64(used-before.used) / passed.Seconds()))
+	next := sample{at: now, used: used}
+	if !before.at.IsZero() && used >= before.used {
+		next.rate = new(uint64(float64(used-before.used) / passed.Seconds()))
 	}
-	return c.last.rate
+	c.last[group] = next
+	return next.rate
 }
 
-// interfaces reads what the node's network interfaces have carried.
+// interfaces reads what the node's network interfaces have carried. Those that lead to pods are left out.
 func interfaces() ([]statsapi.InterfaceStats, error) {
 	b, err := os.ReadFile("/proc/net/dev")
 	if err != nil {
@@ -141,7 +136,7 @@ func interfaces() ([]statsapi.InterfaceStats, error) {
 	for line := range strings.Lines(string(b)) {
 		name, rest, ok := strings.Cut(line, ":")
 		f := strings.Fields(rest)
-		if name = strings.TrimSpace(name); !ok || len(f) < 11 || name == "lo" {
+		if name = strings.TrimSpace(name); !ok || len(f) < 11 || name == "lo" || strings.HasPrefix(name, "veth") || strings.HasPrefix(name, "docker") {
 			continue
 		}
 		s := statsapi.InterfaceStats{Name: name}

@@ -34,7 +34,7 @@ func TestResource_TellsEachContainerOnce(t *testing.T) {
 		}
 		r.Sandboxes[uid] = &runtimeapi.PodSandboxStats{Linux: linux}
 	}
-	if diff := cmp.Diff([]string{"container_memory_working_set_bytes c 7"}, told(t, r)); diff != "" {
+	if diff := cmp.Diff([]string{"container_memory_working_set_bytes c 7", "container_swap_usage_bytes c 0"}, told(t, r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -77,7 +77,7 @@ func TestResource_TellsNoStartOfWhatIsNotMeasured(t *testing.T) {
 		linux.Containers = append(linux.Containers, c)
 	}
 	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": {Linux: linux}}}
-	want := []string{"container_cpu_usage_seconds_total runs 3", "container_memory_working_set_bytes runs 5", "container_start_time_seconds runs 1000"}
+	want := []string{"container_cpu_usage_seconds_total runs 3", "container_memory_working_set_bytes runs 5", "container_start_time_seconds runs 1000", "container_swap_usage_bytes runs 0"}
 	if diff := cmp.Diff(want, told(t, r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

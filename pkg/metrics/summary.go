@@ -13,6 +13,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
+	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
 
 // Summary puts readings into the form of /stats/summary. Pods that initialise are in it, those that have ended are not.
@@ -30,47 +31,15 @@ func Summary(r Readings) *statsapi.Summary {
 	return out
 }
 
-func node(r Readings) statsapi.NodeStats {
-	now := metav1.NewTime(r.At)
-	n := statsapi.NodeStats{
-		NodeName: r.Node.Name, StartTime: metav1.NewTime(r.Boot),
-		CPU: &statsapi.CPUStats{Time: now, UsageCoreNanoSeconds: &r.CPU, UsageNanoCores: r.Rate},
-		Fs:  fs(now, r.Machine.Nodefs), Runtime: &statsapi.RuntimeStats{ImageFs: fs(now, r.Machine.Imagefs), ContainerFs: fs(now, r.Machine.Imagefs)},
-	}
-	if m := r.Machine.Memory; m.Capacity > 0 {
-		n.Memory = &statsapi.MemoryStats{
-			Time: now, AvailableBytes: new(uint64(m.Available)), WorkingSetBytes: new(uint64(r.Machine.MemoryWS)),
-			UsageBytes: new(uint64(r.Machine.MemoryWS)),
-		}
-	}
-	if p := r.Machine.PIDs; p.Capacity > 0 {
-		n.Rlimit = &statsapi.RlimitStats{Time: now, MaxPID: new(p.Capacity), NumOfRunningProcesses: new(p.Capacity - p.Available)}
-	}
-	if len(r.Network) > 0 {
-		n.Network = &statsapi.NetworkStats{Time: now, InterfaceStats: r.Network[0], Interfaces: r.Network}
-	}
-	return n
-}
-
-func fs(at metav1.Time, f stats.FS) *statsapi.FsStats {
-	if f.Bytes.Capacity == 0 {
-		return nil
-	}
-	out := &statsapi.FsStats{
-		Time: at, AvailableBytes: new(uint64(f.Bytes.Available)), CapacityBytes: new(uint64(f.Bytes.Capacity)),
-		UsedBytes: new(uint64(f.Bytes.Capacity - f.Bytes.Available)),
-	}
-	if f.Inodes.Capacity > 0 {
-		out.Inodes, out.InodesFree = new(uint64(f.Inodes.Capacity)), new(uint64(f.Inodes.Available))
-		out.InodesUsed = new(uint64(f.Inodes.Capacity - f.Inodes.Available))
-	}
-	return out
-}
-
 func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsapi.PodStats {
 	out := statsapi.PodStats{
 		PodRef: statsapi.PodReference{Name: p.Name, Namespace: p.Namespace, UID: string(p.UID)},
-		CPU:    cpu(s.GetCpu()), Memory: memory(s.GetMemory()), Containers: []statsapi.ContainerStats{}, VolumeStats: nil,
+		CPU:    cpu(s.GetCpu()), Memory: memory(s.GetMemory()), IO: io(s.GetIo()), Containers: []statsapi.ContainerStats{},
+	}
+	group, read := r.Groups[string(p.UID)]
+	out.Swap = swap(r, group, read)
+	if read {
+		complete(out.CPU, out.Memory, &out.IO, group)
 	}
 	if p.Status.StartTime != nil {
 		out.StartTime = *p.Status.StartTime
@@ -117,7 +86,17 @@ func newest(all []*runtimeapi.ContainerStats) []*runtimeapi.ContainerStats {
 }
 
 func containerStats(r Readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk stats.Pod) statsapi.ContainerStats {
-	out := statsapi.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory())}
+	out := statsapi.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory()), IO: io(c.GetIo())}
+	group, read := r.Groups[c.GetAttributes().GetId()]
+	if out.Memory != nil { // it runs
+		out.Swap = swap(r, group, read)
+	}
+	if told := c.GetSwap(); told != nil {
+		out.Swap = &statsapi.SwapStats{Time: stamp(told.Timestamp), SwapAvailableBytes: value(told.SwapAvailableBytes), SwapUsageBytes: value(told.SwapUsageBytes)}
+	}
+	if read {
+		complete(out.CPU, out.Memory, &out.IO, group)
+	}
 	if st := statusOf(p, out.Name); st != nil && st.State.Running != nil {
 		out.StartTime = st.State.Running.StartedAt
 	}
@@ -141,8 +120,7 @@ func used(r Readings, u stats.Usage) *statsapi.FsStats {
 	if out == nil {
 		out = &statsapi.FsStats{Time: metav1.NewTime(r.At)}
 	}
-	out.UsedBytes, out.InodesUsed = new(uint64(u.Bytes)), new(uint64(u.Inodes))
-	return out
+	return usedBy(out, &u)
 }
 
 func statusOf(p *v1.Pod, name string) *v1.ContainerStatus {
@@ -168,10 +146,49 @@ func memory(u *runtimeapi.MemoryUsage) *statsapi.MemoryStats {
 		return nil
 	}
 	return &statsapi.MemoryStats{
-		Time: stamp(u.Timestamp), AvailableBytes: value(u.AvailableBytes), UsageBytes: value(u.UsageBytes),
+		Time: stamp(u.Timestamp), AvailableBytes: limited(u.AvailableBytes), UsageBytes: value(u.UsageBytes),
 		WorkingSetBytes: value(u.WorkingSetBytes), RSSBytes: value(u.RssBytes), PageFaults: value(u.PageFaults),
 		MajorPageFaults: value(u.MajorPageFaults), PSI: psi(u.Psi),
 	}
+}
+
+// limited drops the zero that runtimes tell of what has no limit.
+func limited(available *runtimeapi.UInt64Value) *uint64 {
+	if available.GetValue() == 0 {
+		return nil
+	}
+	return &available.Value
+}
+
+// swap is what the kernel counts of a group. Where the machine has no swap, that is nothing, and the group is not read.
+func swap(r Readings, group cgroupstat.Stat, read bool) *statsapi.SwapStats {
+	switch {
+	case read:
+		return groupSwap(group)
+	case r.Machine.Swap.Capacity > 0:
+		return nil
+	}
+	return &statsapi.SwapStats{Time: metav1.NewTime(r.At), SwapUsageBytes: new(uint64), SwapAvailableBytes: new(uint64)}
+}
+
+// complete fills in the pressure where the runtime does not tell it.
+func complete(c *statsapi.CPUStats, m *statsapi.MemoryStats, disk **statsapi.IOStats, group cgroupstat.Stat) {
+	if c != nil && c.PSI == nil {
+		c.PSI = stall(group.Pressure.CPU)
+	}
+	if m != nil && m.PSI == nil {
+		m.PSI = stall(group.Pressure.Memory)
+	}
+	if *disk == nil {
+		*disk = groupIO(group)
+	}
+}
+
+func io(u *runtimeapi.IoUsage) *statsapi.IOStats {
+	if u == nil {
+		return nil
+	}
+	return &statsapi.IOStats{Time: stamp(u.Timestamp), PSI: psi(u.Psi)}
 }
 
 func psi(p *runtimeapi.PsiStats) *statsapi.PSIStats {

@@ -42,7 +42,8 @@ type Node struct {
 	Imagefs  FS
 	Shared   bool // images and pods' data lie on one file system
 	PIDs     Amount
-	MemoryWS int64 // working set of the whole node
+	MemoryWS int64  // working set of the whole node
+	Swap     Amount // of all swap devices; without one, of no capacity
 }
 
 // Amount is how much is left of how much.
@@ -52,6 +53,7 @@ type Amount struct{ Available, Capacity int64 }
 type FS struct {
 	Bytes  Amount
 	Inodes Amount
+	Used   int64 // bytes; with what is available, less than the capacity where some is kept for root
 }
 
 // Source measures.
@@ -83,6 +85,10 @@ func (s *Source) Node(context.Context) (Node, error) {
 		n.Shared = node.Dev == image.Dev
 	}
 	n.PIDs, errs[3] = pids()
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		n.Swap = Amount{Available: int64(info.Freeswap) * int64(info.Unit), Capacity: int64(info.Totalswap) * int64(info.Unit)}
+	}
 	return n, errors.Join(errs[:]...)
 }
 
@@ -138,6 +144,7 @@ func statfs(dir string) (FS, error) {
 	return FS{
 		Bytes:  Amount{Available: int64(st.Bavail) * size, Capacity: int64(st.Blocks) * size},
 		Inodes: Amount{Available: int64(st.Ffree), Capacity: int64(st.Files)},
+		Used:   int64(st.Blocks-st.Bfree) * size,
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -59,8 +60,10 @@ func (j *joined) monitored() {
 				return fmt.Errorf("container %+v", c)
 			case p.CPU == nil || p.Memory == nil || p.Network == nil || p.Network.RxBytes == nil || len(p.VolumeStats) != 1 || p.EphemeralStorage == nil:
 				return fmt.Errorf("pod %+v", p)
-			case c.Rootfs == nil || c.Logs == nil || c.StartTime.IsZero():
+			case c.Rootfs == nil || c.Logs == nil || c.StartTime.IsZero() || c.Swap == nil || p.Swap == nil:
 				return fmt.Errorf("container %+v", c)
+			case *c.Memory.AvailableBytes == 0 || *c.Memory.AvailableBytes+*c.Memory.WorkingSetBytes > 64<<20:
+				return fmt.Errorf("of its 64 MiB the container has %d left and works with %d", *c.Memory.AvailableBytes, *c.Memory.WorkingSetBytes)
 			}
 			return nil
 		}
@@ -69,6 +72,7 @@ func (j *joined) monitored() {
 	if n := s.Node; n.NodeName != j.agent.NodeName || *n.CPU.UsageCoreNanoSeconds == 0 || *n.Memory.AvailableBytes == 0 || *n.Fs.CapacityBytes == 0 || *n.Runtime.ImageFs.CapacityBytes == 0 {
 		j.t.Errorf("the node in the summary: %+v", n)
 	}
+	j.nodeMonitored(s.Node)
 
 	for path, names := range map[string][]string{
 		"/metrics/resource": {
@@ -101,6 +105,31 @@ func (j *joined) monitored() {
 	if v, _ := sample(j.kubectl("get", "--raw", node+"/metrics/resource"), "resource_scrape_error "); v != 0 {
 		j.t.Error("resource_scrape_error is set")
 	}
+}
+
+// nodeMonitored looks at what the summary says of the node beside what it has of everything.
+func (j *joined) nodeMonitored(n statsapi.NodeStats) {
+	if m := n.Memory; *m.UsageBytes < *m.WorkingSetBytes || *m.RSSBytes == 0 || *m.RSSBytes >= *m.UsageBytes || *m.PageFaults == 0 || m.MajorPageFaults == nil {
+		j.t.Errorf("the node's memory: %+v", m)
+	}
+	if n.CPU.UsageNanoCores == nil || *n.CPU.UsageNanoCores == 0 || n.Swap == nil || n.Swap.SwapUsageBytes == nil {
+		j.t.Errorf("the node's CPU and swap: %+v %+v", n.CPU, n.Swap)
+	}
+	if _, err := os.Stat("/proc/pressure/cpu"); err == nil && (n.CPU.PSI == nil || n.CPU.PSI.Some.Total == 0 || n.Memory.PSI == nil || n.IO == nil || n.IO.PSI == nil) {
+		j.t.Errorf("the pressure on the node: %+v %+v %+v", n.CPU.PSI, n.Memory.PSI, n.IO)
+	}
+	if f := n.Fs; *f.UsedBytes+*f.AvailableBytes > *f.CapacityBytes || *n.Runtime.ImageFs.UsedBytes > *f.UsedBytes {
+		j.t.Errorf("of %d bytes %d are used and %d left; images take %d", *f.CapacityBytes, *f.UsedBytes, *f.AvailableBytes, *n.Runtime.ImageFs.UsedBytes)
+	}
+	for _, c := range n.SystemContainers {
+		if c.Name == statsapi.SystemContainerPods {
+			if *c.CPU.UsageCoreNanoSeconds == 0 || *c.Memory.WorkingSetBytes == 0 || c.StartTime.IsZero() {
+				j.t.Errorf("all pods together: %+v", c)
+			}
+			return
+		}
+	}
+	j.t.Errorf("the pods are not among the system's groups: %+v", n.SystemContainers)
 }
 
 // sample finds the first series that begins so.
