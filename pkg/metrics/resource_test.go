@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
 // A runtime tells of a container's runs that are over, and a pod that still ends may have a successor: one series told twice
@@ -34,7 +36,7 @@ func TestResource_TellsEachContainerOnce(t *testing.T) {
 		}
 		r.Sandboxes[uid] = &runtimeapi.PodSandboxStats{Linux: linux}
 	}
-	if diff := cmp.Diff([]string{"container_memory_working_set_bytes c 7", "container_swap_usage_bytes c 0"}, told(t, r)); diff != "" {
+	if diff := cmp.Diff([]string{"container_memory_working_set_bytes c 7", "container_swap_limit_bytes c 0", "container_swap_usage_bytes c 0", "pod_swap_usage_bytes ns 0"}, told(t, r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -77,9 +79,40 @@ func TestResource_TellsNoStartOfWhatIsNotMeasured(t *testing.T) {
 		linux.Containers = append(linux.Containers, c)
 	}
 	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": {Linux: linux}}}
-	want := []string{"container_cpu_usage_seconds_total runs 3", "container_memory_working_set_bytes runs 5", "container_start_time_seconds runs 1000", "container_swap_usage_bytes runs 0"}
+	want := []string{"container_cpu_usage_seconds_total runs 3", "container_memory_working_set_bytes runs 5", "container_start_time_seconds runs 1000", "container_swap_limit_bytes runs 0", "container_swap_usage_bytes runs 0", "pod_swap_usage_bytes ns 0"}
 	if diff := cmp.Diff(want, told(t, r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// These are a kubelet's: metrics-server and the dashboards of swap read them.
+func TestResource_HasTheNamesOfAKubelet(t *testing.T) {
+	p, s := aPod("u")
+	s.Linux.Memory.WorkingSetBytes = &runtimeapi.UInt64Value{Value: 5}
+	p.Status.ContainerStatuses = []v1.ContainerStatus{{Name: "c", State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Unix(1000, 0)}}}}
+	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}, Machine: stats.Node{Memory: stats.Amount{Capacity: 1}}}
+	r.Sandboxes["u"].Linux.Containers[0].Swap = &runtimeapi.SwapUsage{
+		SwapUsageBytes: &runtimeapi.UInt64Value{Value: 3}, SwapAvailableBytes: &runtimeapi.UInt64Value{Value: 4},
+	}
+	w := httptest.NewRecorder()
+	serve(w, httptest.NewRequest(http.MethodGet, "/", nil), newResourceDescs().series(Summary(r), false))
+	var got []string
+	for line := range strings.Lines(w.Body.String()) {
+		if text, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			got = append(got, strings.TrimSpace(text))
+		}
+	}
+	want := []string{
+		"container_cpu_usage_seconds_total counter", "container_memory_working_set_bytes gauge", "container_start_time_seconds gauge",
+		"container_swap_limit_bytes gauge", "container_swap_usage_bytes gauge", "node_cpu_usage_seconds_total counter",
+		"node_memory_working_set_bytes gauge", "node_swap_usage_bytes gauge", "pod_cpu_usage_seconds_total counter",
+		"pod_memory_working_set_bytes gauge", "pod_swap_usage_bytes gauge", "resource_scrape_error gauge",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if want := `container_swap_limit_bytes{container="c",namespace="ns",pod="u"} 7`; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("%s is not in\n%s", want, w.Body)
 	}
 }
 

@@ -102,8 +102,14 @@ func (j *joined) monitored() {
 			}
 		}
 	}
-	if v, _ := sample(j.kubectl("get", "--raw", node+"/metrics/resource"), "resource_scrape_error "); v != 0 {
+	resource := j.kubectl("get", "--raw", node+"/metrics/resource")
+	if v, ok := sample(resource, "resource_scrape_error "); v != 0 || !ok {
 		j.t.Error("resource_scrape_error is set")
+	}
+	for _, name := range []string{"node_swap_usage_bytes ", `pod_swap_usage_bytes{namespace="default",pod="measured"}`, `container_swap_usage_bytes{container="busy"`} {
+		if _, ok := sample(resource, name); !ok {
+			j.t.Errorf("%s is not told", name)
+		}
 	}
 }
 
