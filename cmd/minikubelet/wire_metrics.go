@@ -27,7 +27,7 @@ func (a *agent) meters() map[string]http.Handler {
 		"GET /metrics":          a.reports.counters.Handler(),
 		"GET /metrics/probes":   a.reports.counters.Probes(),
 		"GET /metrics/resource": a.reports.meter.Resource(),
-		"GET /metrics/cadvisor": a.reports.meter.Cadvisor(),
+		"GET /metrics/cadvisor": http.HandlerFunc(a.reports.meter.ServeCadvisor),
 		"GET /stats/summary":    http.HandlerFunc(a.reports.meter.ServeSummary),
 		"GET /stats/summary/":   http.HandlerFunc(a.reports.meter.ServeSummary),
 	}
@@ -42,7 +42,8 @@ func (a *agent) wireMeters(context.Context) error {
 	boot := time.Now().Add(-pod.Seconds(up.Uptime))
 	a.reports.meter = metrics.NewCollector(metrics.Config{
 		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Images: a.imageUsage,
-		Stats: a.node.usage, Volumes: a.local.volumes.Stats, Cgroups: a.local.cgroups, System: a.systemGroups(boot), Boot: boot,
+		Stats: a.node.usage, Volumes: a.local.volumes.Stats, Cgroups: a.local.cgroups, System: a.systemGroups(boot),
+		Classes: a.local.cgroups.ClassPaths(), Boot: boot,
 	})
 	if err := a.reports.meter.Begin(); err != nil {
 		slog.Warn("cannot measure the node: monitoring will lack it", "err", err)

@@ -9,6 +9,14 @@ import (
 // NodePath is the cgroup of all pods, below the root of each hierarchy.
 func (t *Tree) NodePath() string { return t.drv.path(t.node) }
 
+// ClassPaths are the cgroups of the classes that have one of their own.
+func (t *Tree) ClassPaths() (out []string) {
+	for _, class := range limitedClasses {
+		out = append(out, t.drv.path(t.node.child(qosName(class))))
+	}
+	return out
+}
+
 // Of is the cgroup of a process, "" when it has none of its own: it is in the root, or memory and CPU are counted in
 // different ones.
 func (t *Tree) Of(pid int) (string, error) {

@@ -1,132 +1,187 @@
 package metrics
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/stats"
+	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
 
-// cadvisorDescs are the container series that dashboards read from /metrics/cadvisor.
-type cadvisorDescs struct {
-	cores, memory                                                      *prometheus.Desc
-	cpu, workingSet, usage, rss, failures, fs, inodes, start, lastSeen *prometheus.Desc
-	processes, received, sent, receiveErrors, sendErrors               *prometheus.Desc
-	cpuShares, memoryLimit                                             *prometheus.Desc
+// unit is a control group as /metrics/cadvisor has it. A container's ID is the last part of its path.
+type unit struct {
+	cgroupstat.Detail
+	labels labels
+	start  time.Time
+	links  []link                      // of the node and of sandboxes
+	layer  *runtimeapi.FilesystemUsage // of containers
+	disks  []filesystem                // of the node
 }
 
-func newCadvisorDescs() cadvisorDescs {
-	of := []string{"container", "id", "image", "name", "namespace", "pod"}
-	with := func(l string) []string { return append([]string{l}, of...) }
-	return cadvisorDescs{
-		cores:         desc("machine_cpu_cores", "Number of logical CPU cores."),
-		memory:        desc("machine_memory_bytes", "Amount of memory installed on the machine."),
-		cpu:           desc("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", with("cpu")...),
-		workingSet:    desc("container_memory_working_set_bytes", "Current working set in bytes.", of...),
-		usage:         desc("container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", of...),
-		rss:           desc("container_memory_rss", "Size of RSS in bytes.", of...),
-		failures:      desc("container_memory_failures_total", "Cumulative count of memory allocation failures.", append([]string{"failure_type", "scope"}, of...)...),
-		fs:            desc("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.", with("device")...),
-		inodes:        desc("container_fs_inodes_total", "Number of Inodes", with("device")...),
-		start:         desc("container_start_time_seconds", "Start time of the container since unix epoch in seconds.", of...),
-		lastSeen:      desc("container_last_seen", "Last time a container was seen by the exporter", of...),
-		processes:     desc("container_processes", "Number of processes running inside the container.", of...),
-		received:      desc("container_network_receive_bytes_total", "Cumulative count of bytes received", with("interface")...),
-		sent:          desc("container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", with("interface")...),
-		receiveErrors: desc("container_network_receive_errors_total", "Cumulative count of errors encountered while receiving", with("interface")...),
-		sendErrors:    desc("container_network_transmit_errors_total", "Cumulative count of errors encountered while transmitting", with("interface")...),
-		cpuShares:     desc("container_spec_cpu_shares", "CPU share of the container.", of...),
-		memoryLimit:   desc("container_spec_memory_limit_bytes", "Memory limit for the container.", of...),
+// filesystem is one of the node's.
+type filesystem struct {
+	device string
+	stats.FS
+}
+
+// identity is whom a group belongs to; what does not apply is empty.
+type identity struct{ container, path, image, name, namespace, pod string }
+
+func (i identity) labels() labels {
+	return labels{
+		head: label("container", i.container)[1:], mid: label("id", i.path) + label("image", i.image),
+		tail: label("name", i.name) + label("namespace", i.namespace) + label("pod", i.pod),
 	}
 }
 
-// series are the series of /metrics/cadvisor: a pod's own with an empty container, and its containers'.
-func (d cadvisorDescs) series(r Readings, s *statsapi.Summary) []series {
-	gauge := prometheus.GaugeValue
-	out := []series{
-		{d.cores, gauge, float64(r.Node.Status.Capacity.Cpu().Value()), time.Time{}, nil},
-		{d.memory, gauge, float64(r.Node.Status.Capacity.Memory().Value()), time.Time{}, nil},
+// ServeCadvisor answers /metrics/cadvisor.
+func (c *Collector) ServeCadvisor(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	machine, failed := c.cfg.Stats.Node(ctx)
+	units, err := c.units(ctx, machine)
+	if err := errors.Join(failed, err); err != nil {
+		slog.Warn("metrics lack what could not be measured", "path", r.URL.Path, "err", err)
 	}
-	pods := map[types.UID]*v1.Pod{}
-	for _, p := range r.Pods {
-		pods[p.UID] = p
-	}
-	for _, p := range s.Pods {
-		spec := pods[types.UID(p.PodRef.UID)]
-		id := r.Sandboxes[spec.UID].GetAttributes().GetId()
-		labels := []string{"", id, "", id, p.PodRef.Namespace, p.PodRef.Name}
-		out = append(out, d.used(p.CPU, p.Memory, labels)...)
-		if p.ProcessStats != nil && p.ProcessStats.ProcessCount != nil {
-			out = append(out, series{d.processes, gauge, float64(*p.ProcessStats.ProcessCount), time.Time{}, labels})
+	t, end := openText(w, r)
+	for i := range containerFamilies {
+		t.begin(&containerFamilies[i])
+		for j := range units {
+			containerFamilies[i].each(t, &units[j])
 		}
-		if p.Network != nil {
-			for _, i := range p.Network.Interfaces {
-				out = append(out, d.network(i, labels)...)
+	}
+	machineSeries(t, c.cfg.Node(), machine, failed != nil)
+	t.begin(&family{name: "container_scrape_error", help: "1 if there was an error while getting container metrics, 0 otherwise"})
+	t.add(labels{}, labels{}, truth(err != nil), time.Time{})
+	if err := end(); err != nil {
+		slog.Debug("cannot send metrics", "err", err)
+	}
+}
+
+// units reads the groups of the node, of the system, of pods and of containers. Those that are gone are left out.
+func (c *Collector) units(ctx context.Context, machine stats.Node) ([]unit, error) {
+	sandboxes, err := c.sandboxes(ctx)
+	reader := cgroupstat.NewReader(c.cfg.Cgroups.V2())
+	var out []unit
+	errs := []error{err}
+	add := func(i identity) *unit {
+		d, err := reader.Detail(cgroupstat.Dir(c.cfg.Cgroups.RootDir, i.path))
+		if err != nil {
+			if !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("cannot measure control group %s: %w", i.path, err))
+			}
+			return nil
+		}
+		out = append(out, unit{Detail: d, labels: i.labels()})
+		return &out[len(out)-1]
+	}
+	if u := add(identity{path: "/"}); u != nil {
+		u.Pressure, u.start, u.disks = reader.Machine(), c.cfg.Boot, c.filesystems(machine)
+		u.links, err = links("/proc/net/dev")
+		errs = append(errs, err)
+	}
+	for _, g := range c.cfg.System() {
+		if u := add(identity{path: g.Path}); u != nil {
+			u.start = g.Start
+		}
+	}
+	for _, path := range c.cfg.Classes {
+		if u := add(identity{path: path}); u != nil {
+			u.start = cgroupstat.Made(c.cfg.Cgroups.RootDir("memory") + path)
+		}
+	}
+	for _, p := range c.cfg.Pods() {
+		if s := sandboxes[p.UID]; s != nil {
+			c.podUnits(p, s, add)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// podUnits reads the groups of a pod, of its sandbox and of its containers.
+func (c *Collector) podUnits(p *v1.Pod, s *runtimeapi.PodSandboxStats, add func(identity) *unit) {
+	id := identity{path: c.cfg.Cgroups.Parent(p), namespace: p.Namespace, pod: p.Name}
+	u := add(id)
+	if u == nil {
+		return
+	}
+	var started time.Time
+	if p.Status.StartTime != nil {
+		started = p.Status.StartTime.Time
+	}
+	u.start = started
+	entries, err := os.ReadDir(c.cfg.Cgroups.RootDir("memory") + id.path)
+	if err != nil {
+		return // gone meanwhile
+	}
+	for _, e := range entries {
+		is := func(id string) bool { return e.IsDir() && id != "" && strings.Contains(e.Name(), id) }
+		own := id
+		own.path += "/" + e.Name()
+		if box := s.GetAttributes().GetId(); is(box) {
+			own.name = box
+			if u := add(own); u != nil {
+				u.start = started
+				if u.First > 0 && !p.Spec.HostNetwork { // the host's is the node's
+					u.links, _ = links(fmt.Sprintf("/proc/%d/net/dev", u.First)) // gone meanwhile
+				}
+			}
+			continue
+		}
+		i := slices.IndexFunc(s.GetLinux().GetContainers(), func(c *runtimeapi.ContainerStats) bool { return is(c.GetAttributes().GetId()) })
+		if i < 0 {
+			continue
+		}
+		cs := s.GetLinux().GetContainers()[i]
+		own.name, own.container = cs.GetAttributes().GetId(), cs.GetAttributes().GetMetadata().GetName()
+		st := statusOf(p, own.container)
+		own.image = imageOf(p, st, own.container)
+		if u := add(own); u != nil {
+			u.layer = cs.GetWritableLayer()
+			if st != nil && st.State.Running != nil && strings.HasSuffix(st.ContainerID, own.name) {
+				u.start = st.State.Running.StartedAt.Time
 			}
 		}
-		for _, c := range p.Containers {
-			image, id := owner(spec, c.Name)
-			out = append(out, d.container(c, spec, []string{c.Name, id, image, id, p.PodRef.Namespace, p.PodRef.Name})...)
-		}
+	}
+}
+
+// filesystems are the node's and that of images, each once, as far as they lie on a device.
+func (c *Collector) filesystems(machine stats.Node) (out []filesystem) {
+	node, image := c.cfg.Stats.Devices()
+	if node != "" && machine.Nodefs.Bytes.Capacity > 0 {
+		out = append(out, filesystem{node, machine.Nodefs})
+	}
+	if image != "" && image != node && machine.Imagefs.Bytes.Capacity > 0 {
+		out = append(out, filesystem{image, machine.Imagefs})
 	}
 	return out
 }
 
-func (d cadvisorDescs) container(c statsapi.ContainerStats, p *v1.Pod, labels []string) []series {
-	out := d.used(c.CPU, c.Memory, labels)
-	gauge := prometheus.GaugeValue
-	if c.Rootfs != nil && c.Rootfs.UsedBytes != nil {
-		out = append(out, series{d.fs, gauge, float64(*c.Rootfs.UsedBytes), c.Rootfs.Time.Time, append([]string{""}, labels...)})
+// imageOf names the image of a container.
+func imageOf(p *v1.Pod, st *v1.ContainerStatus, container string) string {
+	if st != nil && st.Image != "" {
+		return st.Image
 	}
-	if !c.StartTime.IsZero() {
-		out = append(out, series{d.start, gauge, float64(c.StartTime.Unix()), time.Time{}, labels})
+	if c, _ := pod.SpecOf(p, container); c != nil {
+		return c.Image
 	}
-	for _, list := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for _, spec := range list {
-			if limit := spec.Resources.Limits.Memory(); spec.Name == c.Name {
-				out = append(out, series{d.memoryLimit, gauge, float64(limit.Value()), time.Time{}, labels})
-			}
-		}
-	}
-	return out
+	return ""
 }
 
-func (d cadvisorDescs) used(c *statsapi.CPUStats, m *statsapi.MemoryStats, labels []string) (out []series) {
-	gauge := prometheus.GaugeValue
-	if c != nil && c.UsageCoreNanoSeconds != nil {
-		out = append(out, series{d.cpu, prometheus.CounterValue, float64(*c.UsageCoreNanoSeconds) / 1e9, c.Time.Time, append([]string{"total"}, labels...)},
-			series{d.lastSeen, gauge, float64(c.Time.Unix()), time.Time{}, labels})
+func truth(yes bool) float64 {
+	if yes {
+		return 1
 	}
-	if m == nil {
-		return out
-	}
-	for _, v := range []struct {
-		desc  *prometheus.Desc
-		value *uint64
-	}{{d.workingSet, m.WorkingSetBytes}, {d.usage, m.UsageBytes}, {d.rss, m.RSSBytes}} {
-		if v.value != nil {
-			out = append(out, series{v.desc, gauge, float64(*v.value), m.Time.Time, labels})
-		}
-	}
-	for kind, v := range map[string]*uint64{"pgfault": m.PageFaults, "pgmajfault": m.MajorPageFaults} {
-		if v != nil {
-			out = append(out, series{d.failures, prometheus.CounterValue, float64(*v), m.Time.Time, append([]string{kind, "container"}, labels...)})
-		}
-	}
-	return out
-}
-
-func (d cadvisorDescs) network(i statsapi.InterfaceStats, labels []string) (out []series) {
-	labels = append([]string{i.Name}, labels...)
-	for _, v := range []struct {
-		desc  *prometheus.Desc
-		value *uint64
-	}{{d.received, i.RxBytes}, {d.sent, i.TxBytes}, {d.receiveErrors, i.RxErrors}, {d.sendErrors, i.TxErrors}} {
-		if v.value != nil {
-			out = append(out, series{v.desc, prometheus.CounterValue, float64(*v.value), time.Time{}, labels})
-		}
-	}
-	return out
+	return 0
 }

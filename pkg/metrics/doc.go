@@ -2,7 +2,8 @@
 // and Prometheus text for /metrics, /metrics/resource, /metrics/cadvisor and /metrics/probes under the names that
 // dashboards and the metrics server have always read.
 //
-// Nothing is measured between requests: a request asks the runtime once (CRI ListPodSandboxStats) and reads the cgroups of the
-// node, and those of pods where the runtime leaves something out, and Summary, a function of these readings, is what every form is made from. Usage per second is the difference
-// to the request before. The package decides nothing; the server calls it.
+// Nothing is measured between requests. A request asks the runtime once (CRI ListPodSandboxStats) and reads the cgroups of
+// the node, and those of pods where the runtime leaves something out; Summary is a function of these readings. For
+// /metrics/cadvisor it reads all of every cgroup, and writes the series as they come. Usage per second is the difference to
+// the request before. The package decides nothing; the server calls it.
 package metrics

@@ -3,9 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +26,7 @@ type Config struct {
 	Volumes   func(ctx context.Context, uid types.UID) (map[string]csi.Stats, error) // of a pod, as far as they are file systems of their own
 	Cgroups   Cgroups
 	System    func() []SystemGroup // as far as they are known
+	Classes   []string             // paths of the groups of quality-of-service classes
 	Boot      time.Time
 }
 
@@ -78,15 +76,9 @@ type Readings struct {
 // Read measures. Disks, networks and pressure are measured only when full is set. What cannot be measured is missing, and in
 // the error.
 func (c *Collector) Read(ctx context.Context, full bool) (Readings, error) {
-	r := Readings{At: time.Now(), Full: full, Node: c.cfg.Node(), Boot: c.cfg.Boot, Pods: c.cfg.Pods(), Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
-	list, err := c.cfg.Sandboxes(ctx)
-	for _, s := range list {
-		uid := types.UID(s.GetAttributes().GetMetadata().GetUid())
-		if old := r.Sandboxes[uid]; old == nil || s.GetAttributes().GetMetadata().GetAttempt() > old.GetAttributes().GetMetadata().GetAttempt() {
-			r.Sandboxes[uid] = s
-		}
-	}
-	var machine error
+	r := Readings{At: time.Now(), Full: full, Node: c.cfg.Node(), Boot: c.cfg.Boot, Pods: c.cfg.Pods()}
+	var err, machine error
+	r.Sandboxes, err = c.sandboxes(ctx)
 	r.Machine, machine = c.cfg.Stats.Node(ctx)
 	err = errors.Join(err, machine, c.system(&r))
 	c.groups(&r)
@@ -94,6 +86,19 @@ func (c *Collector) Read(ctx context.Context, full bool) (Readings, error) {
 		err = errors.Join(err, c.more(ctx, &r))
 	}
 	return r, err
+}
+
+// sandboxes asks the runtime. Of several sandboxes of a pod the newest counts.
+func (c *Collector) sandboxes(ctx context.Context) (map[types.UID]*runtimeapi.PodSandboxStats, error) {
+	list, err := c.cfg.Sandboxes(ctx)
+	out := make(map[types.UID]*runtimeapi.PodSandboxStats, len(list))
+	for _, s := range list {
+		uid := types.UID(s.GetAttributes().GetMetadata().GetUid())
+		if old := out[uid]; old == nil || s.GetAttributes().GetMetadata().GetAttempt() > old.GetAttributes().GetMetadata().GetAttempt() {
+			out[uid] = s
+		}
+	}
+	return out, err
 }
 
 // more measures what is beside CPU and memory.
@@ -124,28 +129,4 @@ func (c *Collector) rate(group string, now time.Time, used uint64) *uint64 {
 	}
 	c.last[group] = next
 	return next.rate
-}
-
-// interfaces reads what the node's network interfaces have carried. Those that lead to pods are left out.
-func interfaces() ([]statsapi.InterfaceStats, error) {
-	b, err := os.ReadFile("/proc/net/dev")
-	if err != nil {
-		return nil, err
-	}
-	var out []statsapi.InterfaceStats
-	for line := range strings.Lines(string(b)) {
-		name, rest, ok := strings.Cut(line, ":")
-		f := strings.Fields(rest)
-		if name = strings.TrimSpace(name); !ok || len(f) < 11 || name == "lo" || strings.HasPrefix(name, "veth") || strings.HasPrefix(name, "docker") {
-			continue
-		}
-		s := statsapi.InterfaceStats{Name: name}
-		for i, p := range map[int]**uint64{0: &s.RxBytes, 2: &s.RxErrors, 8: &s.TxBytes, 10: &s.TxErrors} {
-			if n, err := strconv.ParseUint(f[i], 10, 64); err == nil {
-				*p = &n
-			}
-		}
-		out = append(out, s)
-	}
-	return out, nil
 }

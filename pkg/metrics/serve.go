@@ -33,20 +33,14 @@ func (c *Collector) ServeSummary(w http.ResponseWriter, r *http.Request) {
 // Resource is the handler of /metrics/resource.
 func (c *Collector) Resource() http.Handler {
 	d := newResourceDescs()
-	return c.handler(false, func(r Readings, failed bool) []series { return d.series(Summary(r), failed) })
+	return c.handler(func(r Readings, failed bool) []series { return d.series(Summary(r), failed) })
 }
 
-// Cadvisor is the handler of /metrics/cadvisor.
-func (c *Collector) Cadvisor() http.Handler {
-	d := newCadvisorDescs()
-	return c.handler(false, func(r Readings, _ bool) []series { return d.series(r, Summary(r)) })
-}
-
-func (c *Collector) handler(disk bool, make func(r Readings, failed bool) []series) http.Handler {
+func (c *Collector) handler(make func(r Readings, failed bool) []series) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		readings, err := c.Read(ctx, disk)
+		readings, err := c.Read(ctx, false)
 		if err != nil {
 			slog.Warn("metrics lack what could not be measured", "path", r.URL.Path, "err", err)
 		}

@@ -11,7 +11,6 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
 	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
@@ -34,7 +33,7 @@ func Summary(r Readings) *statsapi.Summary {
 func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsapi.PodStats {
 	out := statsapi.PodStats{
 		PodRef: statsapi.PodReference{Name: p.Name, Namespace: p.Namespace, UID: string(p.UID)},
-		CPU:    cpu(s.GetCpu()), Memory: memory(s.GetMemory()), IO: io(s.GetIo()), Containers: []statsapi.ContainerStats{},
+		CPU:    cpu(s.GetCpu()), Memory: memory(s.GetMemory()), IO: diskIO(s.GetIo()), Containers: []statsapi.ContainerStats{},
 	}
 	group, read := r.Groups[string(p.UID)]
 	out.Swap = swap(r, group, read)
@@ -86,7 +85,7 @@ func newest(all []*runtimeapi.ContainerStats) []*runtimeapi.ContainerStats {
 }
 
 func containerStats(r Readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk stats.Pod) statsapi.ContainerStats {
-	out := statsapi.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory()), IO: io(c.GetIo())}
+	out := statsapi.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory()), IO: diskIO(c.GetIo())}
 	group, read := r.Groups[c.GetAttributes().GetId()]
 	if out.Memory != nil { // it runs
 		out.Swap = swap(r, group, read)
@@ -184,7 +183,7 @@ func complete(c *statsapi.CPUStats, m *statsapi.MemoryStats, disk **statsapi.IOS
 	}
 }
 
-func io(u *runtimeapi.IoUsage) *statsapi.IOStats {
+func diskIO(u *runtimeapi.IoUsage) *statsapi.IOStats {
 	if u == nil {
 		return nil
 	}
@@ -213,14 +212,3 @@ func value(v *runtimeapi.UInt64Value) *uint64 {
 }
 
 func stamp(ns int64) metav1.Time { return metav1.NewTime(time.Unix(0, ns)) }
-
-// owner names the container of a series.
-func owner(p *v1.Pod, container string) (image, id string) {
-	if st := statusOf(p, container); st != nil {
-		image, id = st.Image, st.ContainerID
-	}
-	if c, _ := pod.SpecOf(p, container); c != nil && image == "" {
-		image = c.Image
-	}
-	return image, id
-}

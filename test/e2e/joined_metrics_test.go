@@ -84,8 +84,12 @@ func (j *joined) monitored() {
 			`container_memory_working_set_bytes{container="first",namespace="default",pod="preparing"}`,
 		},
 		"/metrics/cadvisor": {
-			`machine_cpu_cores `, `container_cpu_usage_seconds_total{container="busy",cpu="total"`, `container_memory_rss{container="busy"`,
-			`container_spec_memory_limit_bytes{container="busy"`, `container_network_receive_bytes_total{container="",`,
+			`machine_cpu_cores{`, `machine_memory_bytes{`, `container_cpu_usage_seconds_total{container="",cpu="total",id="/",`, `container_memory_rss{container="busy"`,
+			`container_cpu_usage_seconds_total{container="busy",cpu="total",id="` + j.podGroup("measured"), `container_cpu_user_seconds_total{container="",id="/",`,
+			`container_memory_cache{container="",id="/"`, `container_memory_working_set_bytes{container="first"`, `container_fs_limit_bytes{container="",device="/dev/`,
+			`container_spec_memory_limit_bytes{container="busy"`, `container_spec_cpu_shares{container="busy"`, `container_threads{container="busy"`,
+			`container_processes{container="busy"`, `container_start_time_seconds{container="busy"`, `container_last_seen{container="busy"`,
+			`container_network_receive_packets_total{container="",id="` + j.podGroup("measured"),
 		},
 		"/metrics/probes": {`prober_probe_total{container="busy",namespace="default",pod="measured"`},
 		"/metrics": {
@@ -111,6 +115,11 @@ func (j *joined) monitored() {
 			j.t.Errorf("%s is not told", name)
 		}
 	}
+}
+
+// podGroup is the path of a pod's control group.
+func (j *joined) podGroup(pod string) string {
+	return j.env.CgroupRoot() + "/kubepods/burstable/pod" + j.kubectl("get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
 }
 
 // nodeMonitored looks at what the summary says of the node beside what it has of everything.

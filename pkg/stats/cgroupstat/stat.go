@@ -53,33 +53,33 @@ type Reader struct {
 func NewReader(v2 bool) *Reader { return &Reader{v2: v2} }
 
 // Read reads a group. An error of a group that is gone matches fs.ErrNotExist.
-func (r *Reader) Read(dirs Dirs) (Stat, error) {
+func (r *Reader) Read(dirs Dirs) (Stat, error) { return r.read(dirs, nil, nil) }
+
+// read takes more fields of the files that it reads anyway: of cpu.stat of v2, and of memory.stat.
+func (r *Reader) read(dirs Dirs, cpu, memory []field) (Stat, error) {
 	s := Stat{At: time.Now()}
 	var err error
 	if r.v2 {
-		err = r.unified(dirs(""), &s)
+		err = r.unified(dirs(""), &s, cpu, memory)
 	} else {
-		err = r.legacy(dirs, &s)
-	}
-	if s.Memory.Usage > 0 {
-		s.Memory.WorkingSet = s.Memory.Usage - min(s.Memory.Usage, s.Memory.WorkingSet)
+		err = r.legacy(dirs, &s, memory)
 	}
 	return s, err
 }
 
-// unified reads a group of v2. The root group lacks some files: what it uses is then what is mapped and cached. Until the end
-// of Read, WorkingSet is what does not count.
-func (r *Reader) unified(dir string, s *Stat) error {
-	var anon, file uint64
-	cpu := r.keys(dir, "cpu.stat", field{"usage_usec", &s.CPU.Total})
+// unified reads a group of v2. The root group lacks some files: what it uses is then what is mapped and cached.
+func (r *Reader) unified(dir string, s *Stat, more, memory []field) error {
+	var anon, file, idle uint64
+	cpu := r.keys(dir, "cpu.stat", append(more, field{"usage_usec", &s.CPU.Total})...)
 	s.CPU.Total *= 1000
-	stat := r.keys(dir, "memory.stat", field{"anon", &anon}, field{"file", &file}, field{"inactive_file", &s.Memory.WorkingSet},
-		field{"pgfault", &s.Memory.Faults}, field{"pgmajfault", &s.Memory.MajorFaults})
+	stat := r.keys(dir, "memory.stat", append(memory, field{"anon", &anon}, field{"file", &file}, field{"inactive_file", &idle},
+		field{"pgfault", &s.Memory.Faults}, field{"pgmajfault", &s.Memory.MajorFaults})...)
 	s.Memory.RSS = anon
 	usage := r.number(dir, "memory.current", &s.Memory.Usage)
 	if errors.Is(usage, fs.ErrNotExist) && stat == nil {
 		s.Memory.Usage, usage = anon+file, nil
 	}
+	s.Memory.WorkingSet = s.Memory.Usage - min(s.Memory.Usage, idle)
 	if r.number(dir, "memory.swap.current", &s.Memory.Swap) == nil {
 		s.Memory.SwapLimit = r.limit(dir, "memory.swap.max")
 	}
@@ -89,12 +89,14 @@ func (r *Reader) unified(dir string, s *Stat) error {
 }
 
 // legacy reads a group of v1.
-func (r *Reader) legacy(dirs Dirs, s *Stat) error {
+func (r *Reader) legacy(dirs Dirs, s *Stat, more []field) error {
 	memory := dirs("memory")
+	var idle uint64
 	cpu := r.number(dirs("cpuacct"), "cpuacct.usage", &s.CPU.Total)
-	stat := r.keys(memory, "memory.stat", field{"total_rss", &s.Memory.RSS}, field{"total_inactive_file", &s.Memory.WorkingSet},
-		field{"total_swap", &s.Memory.Swap}, field{"total_pgfault", &s.Memory.Faults}, field{"total_pgmajfault", &s.Memory.MajorFaults})
+	stat := r.keys(memory, "memory.stat", append(more, field{"total_rss", &s.Memory.RSS}, field{"total_inactive_file", &idle},
+		field{"total_swap", &s.Memory.Swap}, field{"total_pgfault", &s.Memory.Faults}, field{"total_pgmajfault", &s.Memory.MajorFaults})...)
 	usage := r.number(memory, "memory.usage_in_bytes", &s.Memory.Usage)
+	s.Memory.WorkingSet = s.Memory.Usage - min(s.Memory.Usage, idle)
 	s.Memory.Limit = r.limit(memory, "memory.limit_in_bytes")
 	if both := r.limit(memory, "memory.memsw.limit_in_bytes"); both != nil && s.Memory.Limit != nil {
 		s.Memory.SwapLimit = new(*both - min(*both, *s.Memory.Limit)) // v1 limits the sum
