@@ -19,7 +19,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/config/disk"
 	"github.com/minikubelet/minikubelet/pkg/cri"
-	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/reload"
 	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
@@ -76,7 +76,10 @@ func runAgent(ctx context.Context, r *reload.Reloader, flagz func() map[string]s
 	defer unlock()
 	setOOMScore(cfg.Cgroups.OOMScoreAdj)
 	slog.Info("minikubelet starts", "version", version, "root", cfg.Agent.Root, "standalone", cfg.API.Kubeconfig == "")
-	counters := metrics.NewAgent(version)
+	counters := activity.New(version)
+	if err := counters.CountRequests(); err != nil {
+		return err
+	}
 	runtime, err := cri.Open(cfg.Runtime.Endpoint, cri.Options{
 		ImageEndpoint: cfg.Runtime.ImageEndpoint, Timeout: cfg.Runtime.Timeout, Observe: counters.Operation,
 	})

@@ -8,7 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
-	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
 )
 
@@ -18,7 +18,7 @@ type reporter struct {
 	runtime *cri.Observer
 	api     apiSide
 	changed func()
-	starts  *metrics.Starts
+	starts  *activity.Starts
 }
 
 func (r *reporter) Report(p *v1.Pod, s v1.PodStatus) {

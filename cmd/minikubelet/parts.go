@@ -26,7 +26,9 @@ func (a *agent) parts() []func(context.Context) error {
 		a.takeUpPods, a.local.csi.Run, quiet(a.reports.events.Run), quiet(a.reports.writer.Run), quiet(a.node.agent.Run), quiet(a.node.guard.Run),
 		quiet(a.upkeep.refresher.Run), quiet(a.upkeep.refresher.RunWanted), quiet(a.upkeep.sweeper.Run), quiet(a.upkeep.limiter.Run),
 		quiet(func(ctx context.Context) {
-			cri.NewWatcher(a.runtime, slog.Default()).Watch(ctx, func(uid string, at time.Time) { a.pods.set.Changed(types.UID(uid), at) })
+			w := cri.NewWatcher(a.runtime, slog.Default())
+			w.Listed = a.reports.counters.Listed
+			w.Watch(ctx, func(uid string, at time.Time) { a.pods.set.Changed(types.UID(uid), at) })
 		}),
 		quiet(func(ctx context.Context) { a.node.monitor.Run(ctx, a.node.agent.Poke) }),
 		a.preload,

@@ -18,7 +18,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/config/disk"
 	"github.com/minikubelet/minikubelet/pkg/cri"
-	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/systemd"
 )
 
@@ -88,7 +88,7 @@ func drain(ctx context.Context, cfg config.Config, out io.Writer) error {
 	if err := awaitRuntime(ctx, runtime); err != nil {
 		return fmt.Errorf("the container runtime does not answer, which runs the pods: %w", err)
 	}
-	a, err := wire(ctx, cfg, runtime, metrics.NewAgent(version))
+	a, err := wire(ctx, cfg, runtime, activity.New(version))
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ func (a *agent) listen() (serve []func(context.Context) error, err error) {
 		if err != nil {
 			return nil, err
 		}
+		c.Count = a.reports.counters.Requests
 		node, err := server.ListenNode(c, src)
 		if err != nil {
 			return nil, err

@@ -9,7 +9,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/cri"
-	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
 )
@@ -61,7 +61,7 @@ func (a *agent) takeUp(cfg config.Config) error {
 }
 
 // wire makes the parts, each from the ones before it.
-func wire(ctx context.Context, cfg config.Config, runtime *cri.Client, counters *metrics.Agent) (*agent, error) {
+func wire(ctx context.Context, cfg config.Config, runtime *cri.Client, counters *activity.Counters) (*agent, error) {
 	a := &agent{cfg: cfg, runtime: runtime}
 	a.reports.counters, a.pods.changes, a.pods.fuse = counters, newBroadcast(), fuse.New(os.Getenv(fuse.Variable))
 	for _, step := range []func(context.Context) error{

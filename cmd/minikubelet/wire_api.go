@@ -13,6 +13,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/events"
 	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/podcert"
 	"github.com/minikubelet/minikubelet/pkg/sources"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
@@ -36,7 +37,7 @@ type reports struct {
 	events   *events.Recorder
 	told     fuse.Teller // the recorder, for events of pods
 	writer   *writer.Writer
-	counters *metrics.Agent
+	counters *activity.Counters
 	meter    *metrics.Collector
 }
 
@@ -72,7 +73,7 @@ func (a *agent) wireAPI(ctx context.Context) error {
 		ec.API, wc.API = a.api.heartbeat, a.api.client
 	}
 	a.reports.events, a.reports.writer = events.New(ec), writer.New(wc)
-	a.reports.told = metrics.CountedEvents{To: a.pods.fuse.Events(a.reports.events), Count: a.reports.counters}
+	a.reports.told = activity.CountedEvents{To: a.pods.fuse.Events(a.reports.events), Count: a.reports.counters}
 	if a.api.client != nil {
 		return a.rotations(cert != "")
 	}

@@ -25,8 +25,8 @@ func (a *agent) wireGuard(ctx context.Context) error {
 	a.node.guard = eviction.New(eviction.Config{
 		Limits: limits, Reclaim: []func(context.Context) error{a.images.collector.Reclaim},
 		Standalone: a.api.client == nil,
-		Stats:      a.node.usage,
-		Pods:       a.pods.set, Changed: func() { a.node.agent.Poke() }, Log: slog.Default(),
+		Stats:      a.node.usage, Evicted: a.reports.counters.Evicted,
+		Pods: a.pods.set, Changed: func() { a.node.agent.Poke() }, Log: slog.Default(),
 		Event: func(p *v1.Pod, typ, reason, message string) {
 			if p == nil {
 				a.reports.events.NodeEvent(typ, reason, message)

@@ -16,6 +16,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
 	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
@@ -48,15 +49,21 @@ func (a *agent) wireMeters(context.Context) error {
 	if err := a.reports.meter.Begin(); err != nil {
 		slog.Warn("cannot measure the node: monitoring will lack it", "err", err)
 	}
-	ttl := func(of string, r *certs.Rotation) prometheus.Collector {
-		return metrics.CertificateTTL(of, func() *tls.Certificate {
+	more := []prometheus.Collector{a.reports.meter}
+	for of, r := range map[string]*certs.Rotation{"client": a.api.rotation, "server": a.api.serving} {
+		more = append(more, activity.CertificateTTL(of, func() *tls.Certificate {
 			if r == nil { // it is not the agent's to renew
 				return nil
 			}
 			return r.Current()
-		})
+		}))
+		if r != nil {
+			more = append(more, activity.CertificateErrors(of, r.Failures))
+		}
 	}
-	return a.reports.counters.Show(a.host.name, a.pods.set.Pods, a.reports.meter, ttl("client", a.api.rotation), ttl("server", a.api.serving))
+	return a.reports.counters.Show(activity.Facts{
+		Node: a.host.name, CgroupV2: a.local.cgroups.V2(), Pods: a.pods.set.Pods, Volumes: a.local.volumes.Observe, Collector: more,
+	})
 }
 
 // imageUsage is what the runtime keeps: images, and the writable layers of containers. One that does not tell them apart has

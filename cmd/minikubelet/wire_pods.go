@@ -17,7 +17,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
-	"github.com/minikubelet/minikubelet/pkg/metrics"
+	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/probes"
 	"github.com/minikubelet/minikubelet/pkg/record"
@@ -83,8 +83,8 @@ func (a *agent) wirePods(context.Context) error {
 		HostIP: func() string { return a.addresses()[0] }, Busy: a.pods.starts.Busy,
 	})
 	a.pods.set = loop.NewSet(&loop.Config{
-		Observer: a.pods.observer, Actor: a.executor(), Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
-		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: metrics.NewStarts(a.reports.counters)},
+		Observer: a.pods.observer, Actor: activity.CountedActor{To: a.executor(), Count: a.reports.counters}, Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
+		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: activity.NewStarts(a.reports.counters)},
 		Event:    a.reports.told.Event,
 		Host: func() status.HostInfo {
 			return status.HostInfo{

@@ -205,6 +205,14 @@ func TestRotation_PausesWhenWhatIsIssuedIsDueAtOnce(t *testing.T) {
 	}
 }
 
+func TestRotation_CountsItsFailures(t *testing.T) {
+	r := &Rotation{Event: func(string, string) {}, Log: slog.New(slog.DiscardHandler)}
+	r.told(errors.New("denied"))
+	if got := r.Failures(); got != 1 {
+		t.Errorf("%d failures", got)
+	}
+}
+
 func rotateDueAtOnce(t *testing.T, life time.Duration, most int) {
 	store := Store{Dir: t.TempDir(), Name: "kubelet-client"}
 	synctest.Test(t, func(t *testing.T) {

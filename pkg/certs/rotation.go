@@ -26,8 +26,12 @@ type Rotation struct {
 	Event   func(reason, message string)
 	Log     *slog.Logger
 
-	current atomic.Pointer[tls.Certificate]
+	current  atomic.Pointer[tls.Certificate]
+	failures atomic.Uint64
 }
+
+// Failures is how often it could not be renewed.
+func (r *Rotation) Failures() uint64 { return r.failures.Load() }
 
 // Current is the certificate in use; nil before there is one.
 func (r *Rotation) Current() *tls.Certificate { return r.current.Load() }
@@ -97,6 +101,7 @@ func due(c *x509.Certificate, share float64) time.Time {
 }
 
 func (r *Rotation) told(err error) {
+	r.failures.Add(1)
 	left := "there is none yet"
 	if c := r.Current(); c != nil {
 		left = "the one in use ends " + c.Leaf.NotAfter.Format(time.RFC3339)

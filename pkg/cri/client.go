@@ -63,8 +63,8 @@ func Dial(ctx context.Context, endpoint string) (*Client, error) {
 type Options struct {
 	ImageEndpoint string        // of the image service; empty: the runtime's
 	Timeout       time.Duration // of calls but the long ones (runtimeRequestTimeout); 0: 2 min
-	// Observe is told of each call that ended: its full gRPC method, how long it took, its error. Nil: nobody is.
-	Observe func(method string, took time.Duration, err error)
+	// Observe is told of each call that ended: its full gRPC method, the request, how long it took, its error. Nil: nobody is.
+	Observe func(method string, req any, took time.Duration, err error)
 }
 
 // New returns a client that connects when it is first used.
@@ -89,7 +89,7 @@ func Open(endpoint string, o Options) (*Client, error) {
 	return c, nil
 }
 
-func connection(endpoint, field string, observe func(string, time.Duration, error), p *peer) (*grpc.ClientConn, string, error) {
+func connection(endpoint, field string, observe func(string, any, time.Duration, error), p *peer) (*grpc.ClientConn, string, error) {
 	path, err := socketPath(endpoint, field)
 	if err != nil {
 		return nil, "", err
@@ -99,7 +99,7 @@ func connection(endpoint, field string, observe func(string, time.Duration, erro
 		begin := time.Now()
 		err := invoke(ctx, method, req, reply, cc, opts...)
 		if observe != nil {
-			observe(method, time.Since(begin), err)
+			observe(method, req, time.Since(begin), err)
 		}
 		return err
 	}

@@ -26,6 +26,9 @@ import (
 // What it decides is following.next. Listing each second is how a runtime without events (containerd 1.6) is followed, or
 // one whose events are switched off; a stream is tried again each minute, for it may have become another version.
 type Watcher struct {
+	// Listed is told of each list that succeeded. Nil: nobody is.
+	Listed func(began time.Time, took time.Duration)
+
 	client *Client
 	log    *slog.Logger
 
@@ -135,10 +138,13 @@ func (w *Watcher) stream(ctx context.Context, poke func(string, time.Time), nudg
 
 // list compares what the runtime has with what it had. An event counts for each list that it may have come before or after.
 func (w *Watcher) list(ctx context.Context, compare bool, poke func(string, time.Time)) (occurrence, error) {
-	begin := w.told.Load()
+	begin, began := w.told.Load(), time.Now()
 	changed, err := w.relist(ctx, compare, poke)
 	if err != nil {
 		return occurrence{kind: listFailed}, err
+	}
+	if w.Listed != nil {
+		w.Listed(began, time.Since(began))
 	}
 	o := occurrence{kind: listed, changed: changed, told: w.told.Load() != w.before}
 	w.before = begin

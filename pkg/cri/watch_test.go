@@ -94,6 +94,8 @@ func watching(t *testing.T, r *runtimeOf, events bool, f func(take func() []stri
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		w := NewWatcher(&Client{runtime: r, endpoint: "unix:///test"}, slog.New(slog.DiscardHandler))
+		told := 0
+		w.Listed = func(time.Time, time.Duration) { told++ }
 		wg.Go(func() {
 			w.Watch(ctx, func(uid string, _ time.Time) { mu.Lock(); defer mu.Unlock(); pokes = append(pokes, uid) })
 		})
@@ -107,6 +109,9 @@ func watching(t *testing.T, r *runtimeOf, events bool, f func(take func() []stri
 		})
 		cancel()
 		wg.Wait()
+		if told == 0 || told > r.listed() {
+			t.Errorf("%d lists were told of, of %d", told, r.listed())
+		}
 	})
 }
 

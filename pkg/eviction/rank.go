@@ -151,18 +151,18 @@ func hasLimits(p *v1.Pod) bool {
 }
 
 // overLimit tells which of its own local storage limits a pod exceeds, or "".
-func overLimit(p *v1.Pod, u stats.Pod, shared bool) string {
+func overLimit(p *v1.Pod, u stats.Pod, shared bool) (which, why string) {
 	for i := range p.Spec.Volumes {
 		v := &p.Spec.Volumes[i]
 		if v.EmptyDir == nil || v.EmptyDir.SizeLimit == nil || v.EmptyDir.SizeLimit.Sign() <= 0 {
 			continue
 		}
 		if v.EmptyDir.SizeLimit.CmpInt64(u.Volumes[v.Name].Bytes) < 0 {
-			return fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, v.EmptyDir.SizeLimit.String())
+			return emptyDirLimit, fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, v.EmptyDir.SizeLimit.String())
 		}
 	}
 	if limit, ok := resources.Limits(p)[v1.ResourceEphemeralStorage]; ok && limit.CmpInt64(u.Disk.Bytes) < 0 {
-		return fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", limit.String())
+		return podLimit, fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", limit.String())
 	}
 	for _, c := range u.Containers {
 		spec, role := pod.SpecOf(p, c.Name)
@@ -174,8 +174,8 @@ func overLimit(p *v1.Pod, u stats.Pod, shared bool) string {
 			used += c.Writable.Bytes
 		}
 		if limit, ok := spec.Resources.Limits[v1.ResourceEphemeralStorage]; ok && !limit.IsZero() && limit.CmpInt64(used) < 0 {
-			return fmt.Sprintf("Container %s exceeded its local ephemeral storage limit %q. ", c.Name, limit.String())
+			return containerLimit, fmt.Sprintf("Container %s exceeded its local ephemeral storage limit %q. ", c.Name, limit.String())
 		}
 	}
-	return ""
+	return "", ""
 }

@@ -154,7 +154,8 @@ func TestOverLimit(t *testing.T) {
 		"container":      {two, stats.Pod{Disk: stats.Usage{Bytes: 11 * mi}, Containers: []stats.Container{{Name: "d", Logs: stats.Usage{Bytes: mi}, Writable: stats.Usage{Bytes: 10 * mi}}}}, true, `Container d exceeded its local ephemeral storage limit "10Mi". `},
 		"another's disk": {two, stats.Pod{Disk: stats.Usage{Bytes: 11 * mi}, Containers: []stats.Container{{Name: "d", Logs: stats.Usage{Bytes: mi}, Writable: stats.Usage{Bytes: 10 * mi}}}}, false, ""},
 	} {
-		if diff := cmp.Diff(tc.want, overLimit(tc.pod, tc.used, tc.shared)); diff != "" {
+		_, why := overLimit(tc.pod, tc.used, tc.shared)
+		if diff := cmp.Diff(tc.want, why); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 		if !hasLimits(tc.pod) {

@@ -26,6 +26,13 @@ const (
 	soon = time.Second
 )
 
+// What a pod is evicted for beside the signals of thresholds: a limit of its own.
+const (
+	emptyDirLimit  = "emptydirfs.limit"
+	podLimit       = "ephemeralpodfs.limit"
+	containerLimit = "ephemeralcontainerfs.limit"
+)
+
 // Stats is where measurements come from.
 type Stats interface {
 	Node(context.Context) (stats.Node, error)
@@ -57,6 +64,7 @@ type Config struct {
 	Reclaim    []func(context.Context) error                // free disk without harm to pods: dead containers, unused images
 	Changed    func()                                       // the node's pressure has changed; may be nil
 	Event      func(p *v1.Pod, typ, reason, message string) // a nil pod is the node
+	Evicted    func(signal string)                          // a pod was ordered to stop, for this; may be nil
 	Log        *slog.Logger
 }
 
@@ -252,7 +260,7 @@ func (g *Guard) relieve(ctx context.Context, t Threshold, l look) bool {
 	if t.Soft {
 		grace = min(l.limits.MaxPodGrace, pod.GracePeriod(p))
 	}
-	if !g.evict(p, grace, message(t, l.seen, p, used[p.UID])) {
+	if !g.evict(p, string(t.Signal), grace, message(t, l.seen, p, used[p.UID])) {
 		return false
 	}
 	g.mu.Lock()
@@ -277,7 +285,7 @@ func (g *Guard) enforceLimits(ctx context.Context, pods []*v1.Pod, shared bool) 
 		g.cfg.Log.Warn("cannot measure all of the pods' local storage", "error", err)
 	}
 	for _, p := range limited {
-		if why := overLimit(p, used[p.UID], shared); why != "" && g.evict(p, hardGrace, why) {
+		if which, why := overLimit(p, used[p.UID], shared); why != "" && g.evict(p, which, hardGrace, why) {
 			any = true
 		}
 	}
@@ -285,7 +293,7 @@ func (g *Guard) enforceLimits(ctx context.Context, pods []*v1.Pod, shared bool) 
 }
 
 // evict orders a pod to stop, unless it was meanwhile: the disk is looked at beside the memory, and takes its time.
-func (g *Guard) evict(p *v1.Pod, grace time.Duration, message string) bool {
+func (g *Guard) evict(p *v1.Pod, signal string, grace time.Duration, message string) bool {
 	g.order.Lock()
 	defer g.order.Unlock()
 	if !slices.ContainsFunc(g.cfg.Pods.Active(), func(a *v1.Pod) bool { return a.UID == p.UID }) {
@@ -293,6 +301,9 @@ func (g *Guard) evict(p *v1.Pod, grace time.Duration, message string) bool {
 	}
 	g.cfg.Log.Info("evicting a pod", "pod", pod.FullName(p), "uid", p.UID, "reason", message)
 	g.cfg.Event(p, v1.EventTypeWarning, "Evicted", message)
+	if g.cfg.Evicted != nil {
+		g.cfg.Evicted(signal)
+	}
 	g.cfg.Pods.Evict(p.UID, pod.Stop{Reason: "Evicted", Message: message, Grace: grace, At: time.Now(), By: "eviction"})
 	return true
 }

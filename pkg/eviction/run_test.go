@@ -113,8 +113,12 @@ func TestGuard_EvictsOnePodAtATimeUntilThereIsMemory(t *testing.T) {
 			node: short(), lingers: true, pods: []*v1.Pod{aPod("small", 0), aPod("big", 0), aPod("last", 0)},
 			used: map[types.UID]stats.Pod{"small": {WorkingSet: 10}, "big": {WorkingSet: 20}, "last": {WorkingSet: 5}},
 		}
-		g := m.start(t, nil)
+		var signals []string
+		g := m.start(t, func(c *Config) { c.Evicted = func(signal string) { signals = append(signals, signal) } })
 		m.expect(t, 5*time.Second, "0s evict big Evicted 1s eviction")
+		if diff := cmp.Diff([]string{"memory.available"}, signals); diff != "" {
+			t.Error(diff)
+		}
 		m.set(func() { m.lingers = false })
 		m.expect(t, 6500*time.Millisecond, "0s evict big Evicted 1s eviction", "6s evict small Evicted 1s eviction")
 		m.set(func() { m.node = well() })
@@ -194,8 +198,12 @@ func TestGuard_LocalLimitsHoldOnAHealthyNode(t *testing.T) {
 		critical.Spec.Volumes = over.Spec.Volumes
 		used := stats.Pod{Volumes: map[string]stats.Usage{"v": {Bytes: 2 * mi}}}
 		m := &machine{node: well(), pods: []*v1.Pod{critical, over}, used: map[types.UID]stats.Pod{"over": used, "critical": used}}
-		g := m.start(t, nil)
+		var signals []string
+		g := m.start(t, func(c *Config) { c.Evicted = func(signal string) { signals = append(signals, signal) } })
 		m.expect(t, time.Minute, "0s evict over Evicted 1s eviction")
+		if diff := cmp.Diff([]string{"emptydirfs.limit"}, signals); diff != "" {
+			t.Error(diff)
+		}
 		if len(g.Pressure()) != 0 {
 			t.Error("a pod's own limit is not the node's pressure")
 		}

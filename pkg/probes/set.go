@@ -20,8 +20,9 @@ type Config struct {
 	// Busy reports that many pods are coming up. Meanwhile a command that a container answered well the last time, and whose
 	// period is under 10 s, is run every other period: each is a process. Nil: never.
 	Busy func() bool
-	// Probed is told of each check: kind Liveness, Readiness or Startup, result successful, failed or unknown. Nil: nobody is.
-	Probed func(kind, result, container string, p *v1.Pod)
+	// Probed is told of each check: kind Liveness, Readiness or Startup, result successful, failed or unknown, and how long it
+	// took. Nil: nobody is.
+	Probed func(kind, result, container string, took time.Duration, p *v1.Pod)
 }
 
 // target is a running container.
@@ -195,9 +196,9 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 			observed: func(reason, message string) {
 				s.cfg.Events(p, t.name, v1.EventTypeWarning, reason, message)
 			},
-			counted: func(result string) {
+			counted: func(result string, took time.Duration) {
 				if s.cfg.Probed != nil {
-					s.cfg.Probed(string(probe.kind), result, t.name, p)
+					s.cfg.Probed(string(probe.kind), result, t.name, took, p)
 				}
 			},
 		}

@@ -40,7 +40,7 @@ type worker struct {
 	yield    func() bool     // a check that would only confirm a success may be left out; nil: never
 	report   func(pod.Result, string)
 	observed func(reason, message string)
-	counted  func(result string)
+	counted  func(result string, took time.Duration)
 }
 
 // run checks until the context ends or until nothing is left to find out. Checks start a period apart, the second up to a
@@ -112,6 +112,7 @@ func (w *worker) judge(ctx context.Context, t *tally) pod.Result {
 // once makes one check and tells what was seen as an event. It returns "" when the check could not be made or its answer not
 // be read to the end, which counts neither for nor against the container.
 func (w *worker) once(ctx context.Context) (pod.Result, string) {
+	began := time.Now()
 	found, text := w.check.Check(ctx)
 	for i := 1; (found == errored || found == unread) && i < attempts && ctx.Err() == nil; i++ {
 		found, text = w.check.Check(ctx)
@@ -121,14 +122,14 @@ func (w *worker) once(ctx context.Context) (pod.Result, string) {
 	}
 	switch found {
 	case passed:
-		w.counted("successful")
+		w.counted("successful", time.Since(began))
 		return pod.Success, text
 	case warned:
-		w.counted("successful")
+		w.counted("successful", time.Since(began))
 		w.observed("ProbeWarning", fmt.Sprintf("%s probe warning: %s", w.kind, text))
 		return pod.Success, text
 	case failed:
-		w.counted("failed")
+		w.counted("failed", time.Since(began))
 		w.observed("Unhealthy", fmt.Sprintf("%s probe failed: %s", w.kind, text))
 		return pod.Failed, text
 	}
@@ -136,7 +137,7 @@ func (w *worker) once(ctx context.Context) (pod.Result, string) {
 	if found == unread {
 		state = "failure" // a kubelet's word for it, though it counts as none
 	}
-	w.counted("unknown")
+	w.counted("unknown", time.Since(began))
 	w.observed("Unhealthy", fmt.Sprintf("%s probe errored and resulted in %s state: %s", w.kind, state, text))
 	return "", ""
 }

@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,7 +21,7 @@ func TestWorker_AnAnswerThatBreaksOffIsAskedForAgainAndCountsForNothing(t *testi
 			return unread, "unexpected EOF"
 		}),
 		observed: func(reason, message string) { events = append(events, reason+": "+message) },
-		counted:  func(result string) { counted = append(counted, result) },
+		counted:  func(result string, _ time.Duration) { counted = append(counted, result) },
 	}
 	first, _ := w.once(t.Context())
 	second, _ := w.once(t.Context())

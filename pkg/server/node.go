@@ -20,10 +20,11 @@ type NodeConfig struct {
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	ClientCAs      func() (*x509.CertPool, error) // asked at each connection; nil: no client certificate is accepted
 	Auth           Auth
-	MinVersion     uint16        // of TLS; 0: 1.2
-	CipherSuites   []uint16      // of TLS 1.2; none: Go's
-	StreamTimeout  time.Duration // how long exec, attach and port-forward may be silent both ways; 0: for ever
-	Debugging      *Debugging    // nil: logs, exec, attach, port-forward, run and the like are refused (enableDebuggingHandlers: false)
+	MinVersion     uint16                                   // of TLS; 0: 1.2
+	CipherSuites   []uint16                                 // of TLS 1.2; none: Go's
+	StreamTimeout  time.Duration                            // how long exec, attach and port-forward may be silent both ways; 0: for ever
+	Count          func(http.Handler) (http.Handler, error) // counts the requests; nil: nobody does
+	Debugging      *Debugging                               // nil: logs, exec, attach, port-forward, run and the like are refused (enableDebuggingHandlers: false)
 }
 
 // Debugging is what is served beside the sessions with containers.
@@ -49,7 +50,13 @@ func ListenNode(cfg NodeConfig, src Source) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w: set address or port to what is free", cfg.Address, err)
 	}
-	s := newHTTPServer(limit.Body(cfg.Auth.guard(cfg.mux(src))))
+	h := limit.Body(cfg.Auth.guard(cfg.mux(src)))
+	if cfg.Count != nil {
+		if h, err = cfg.Count(h); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	s := newHTTPServer(h)
 	s.TLSConfig, s.ConnContext = cfg.tls(), limit.ConnContext
 	return &Node{listener: limit.NewGate(l, connections, strangers), server: s}, nil
 }

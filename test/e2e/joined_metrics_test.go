@@ -91,12 +91,20 @@ func (j *joined) monitored() {
 			`container_processes{container="busy"`, `container_start_time_seconds{container="busy"`, `container_last_seen{container="busy"`,
 			`container_network_receive_packets_total{container="",id="` + j.podGroup("measured"),
 		},
-		"/metrics/probes": {`prober_probe_total{container="busy",namespace="default",pod="measured"`},
+		"/metrics/probes": {
+			`prober_probe_total{container="busy",namespace="default",pod="measured"`, `prober_probe_duration_seconds_count{container="busy",namespace="default",pod="measured"`,
+		},
 		"/metrics": {
 			`kubelet_running_pods `, `kubelet_running_containers{container_state="running"}`, `kubelet_node_name{node="` + j.agent.NodeName + `"}`,
 			`kubelet_runtime_operations_total{operation_type="run_podsandbox"}`, `kubelet_runtime_operations_duration_seconds_count{operation_type="start_container"}`,
 			`kubelet_started_pods_total `, `kubelet_started_containers_total{container_type="container"}`, `kubelet_pod_start_duration_seconds_count `,
-			`process_resident_memory_bytes `, `go_goroutines `,
+			`process_resident_memory_bytes `, `go_goroutines `, `go_sched_goroutines_goroutines `, `kubelet_cgroup_version `, `kubelet_active_pods{static=""}`,
+			`kubelet_pleg_relist_duration_seconds_count `, `kubelet_pleg_last_seen_seconds `, `kubelet_pod_start_total_duration_seconds_count `,
+			`kubelet_run_podsandbox_duration_seconds_count{runtime_handler=""}`, `kubelet_cgroup_manager_duration_seconds_count{operation_type="create"}`,
+			`kubelet_http_requests_total{long_running="false",method="GET",path="stats",server_type="readwrite"}`, `kubelet_containers_per_pod_count_count `,
+			`storage_operation_duration_seconds_count{migrated="false",operation_name="volume_mount",status="success",volume_plugin="kubernetes.io/empty-dir"}`,
+			`volume_manager_total_volumes{plugin_name="kubernetes.io/empty-dir",state="actual_state_of_world"}`, `rest_client_requests_total{code="200"`,
+			`rest_client_request_duration_seconds_count{host=`, `kubernetes_build_info{build_date="",compiler="gc"`,
 		},
 	} {
 		text := j.kubectl("get", "--raw", node+path)

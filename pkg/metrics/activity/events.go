@@ -1,4 +1,4 @@
-package metrics
+package activity
 
 import (
 	v1 "k8s.io/api/core/v1"
@@ -14,7 +14,7 @@ type Teller interface {
 // CountedEvents tells events on, and counts them.
 type CountedEvents struct {
 	To    Teller
-	Count *Agent
+	Count *Counters
 }
 
 // Event counts what says that a container has started as a start, too.
@@ -24,12 +24,16 @@ func (c CountedEvents) Event(p *v1.Pod, container, typ, reason, message string) 
 	if reason != "Started" || container == "" {
 		return
 	}
-	kind := "container"
+	c.Count.Started(typeOf(p, container))
+}
+
+// typeOf is a container's type as monitoring has it.
+func typeOf(p *v1.Pod, container string) string {
 	switch _, role := pod.SpecOf(p, container); role {
 	case pod.Init, pod.Sidecar:
-		kind = "init_container"
+		return "init_container"
 	case pod.Ephemeral:
-		kind = "ephemeral_container"
+		return "ephemeral_container"
 	}
-	c.Count.Started(kind)
+	return "container"
 }

@@ -1,4 +1,4 @@
-package metrics
+package activity
 
 import (
 	"sync"
@@ -10,14 +10,14 @@ import (
 
 // Starts measures how long pods take from when they are first seen until they run.
 type Starts struct {
-	count *Agent
+	count *Counters
 
 	mu   sync.Mutex
 	seen map[types.UID]time.Time // pods that did not run yet
 }
 
 // NewStarts tells what it measures to c.
-func NewStarts(c *Agent) *Starts {
+func NewStarts(c *Counters) *Starts {
 	return &Starts{count: c, seen: map[types.UID]time.Time{}}
 }
 
@@ -29,10 +29,11 @@ func (s *Starts) Report(p *v1.Pod, phase v1.PodPhase) {
 	switch {
 	case phase == v1.PodPending && !waits:
 		s.seen[p.UID] = time.Now()
+		s.count.Seen(p)
 	case phase != v1.PodPending && waits:
 		delete(s.seen, p.UID)
 		if phase == v1.PodRunning {
-			s.count.PodStarted(time.Since(since))
+			s.count.PodStarted(p, time.Since(since))
 		}
 	}
 }
