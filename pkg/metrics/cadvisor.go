@@ -133,8 +133,8 @@ func (c *Collector) podUnits(p *v1.Pod, s *runtimeapi.PodSandboxStats, add func(
 			own.name = box
 			if u := add(own); u != nil {
 				u.start = started
-				if u.First > 0 && !p.Spec.HostNetwork { // the host's is the node's
-					u.links, _ = links(fmt.Sprintf("/proc/%d/net/dev", u.First)) // gone meanwhile
+				if u.Tasks.First > 0 && !p.Spec.HostNetwork { // the host's is the node's
+					u.links, _ = links(fmt.Sprintf("/proc/%d/net/dev", u.Tasks.First)) // gone meanwhile
 				}
 			}
 			continue

@@ -23,9 +23,9 @@ var containerFamilies = []family{
 	{"container_cpu_cfs_periods_total", "Number of elapsed enforcement period intervals.", true, func(t *text, u *unit) { t.throttled(u, float64(u.Throttling.Periods)) }},
 	{"container_cpu_cfs_throttled_periods_total", "Number of throttled period intervals.", true, func(t *text, u *unit) { t.throttled(u, float64(u.Throttling.Throttled)) }},
 	{"container_cpu_cfs_throttled_seconds_total", "Total time duration the container has been throttled.", true, func(t *text, u *unit) { t.throttled(u, seconds(u.Throttling.Time)) }},
-	{"container_cpu_system_seconds_total", "Cumulative system cpu time consumed in seconds.", true, func(t *text, u *unit) { t.plain(u, seconds(u.System)) }},
+	{"container_cpu_system_seconds_total", "Cumulative system cpu time consumed in seconds.", true, func(t *text, u *unit) { t.plain(u, seconds(u.Times.System)) }},
 	{"container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", true, func(t *text, u *unit) { t.add(u.labels, labels{head: `,cpu="total"`}, seconds(u.CPU.Total), u.At) }},
-	{"container_cpu_user_seconds_total", "Cumulative user cpu time consumed in seconds.", true, func(t *text, u *unit) { t.plain(u, seconds(u.User)) }},
+	{"container_cpu_user_seconds_total", "Cumulative user cpu time consumed in seconds.", true, func(t *text, u *unit) { t.plain(u, seconds(u.Times.User)) }},
 	{"container_fs_inodes_free", "Number of available Inodes", false, func(t *text, u *unit) { t.filesystems(u, func(f *filesystem) int64 { return f.Inodes.Available }) }},
 	{"container_fs_inodes_total", "Number of Inodes", false, func(t *text, u *unit) { t.filesystems(u, func(f *filesystem) int64 { return f.Inodes.Capacity }) }},
 	{"container_fs_limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.", false, func(t *text, u *unit) { t.filesystems(u, func(f *filesystem) int64 { return f.Bytes.Capacity }) }},
@@ -35,16 +35,16 @@ var containerFamilies = []family{
 	{"container_fs_writes_bytes_total", "Cumulative count of bytes written", true, func(t *text, u *unit) { t.disks(u, func(d *cgroupstat.Disk) uint64 { return d.WriteBytes }) }},
 	{"container_fs_writes_total", "Cumulative count of writes completed", true, func(t *text, u *unit) { t.disks(u, func(d *cgroupstat.Disk) uint64 { return d.Writes }) }},
 	{"container_last_seen", "Last time a container was seen by the exporter", false, func(t *text, u *unit) { t.plain(u, float64(u.At.Unix())) }},
-	{"container_memory_cache", "Number of bytes of page cache memory.", false, func(t *text, u *unit) { t.plain(u, float64(u.Cache)) }},
-	{"container_memory_failcnt", "Number of memory usage hits limits", true, func(t *text, u *unit) { t.optional(u, u.LimitHits) }},
+	{"container_memory_cache", "Number of bytes of page cache memory.", false, func(t *text, u *unit) { t.plain(u, float64(u.Content.Cache)) }},
+	{"container_memory_failcnt", "Number of memory usage hits limits", true, func(t *text, u *unit) { t.optional(u, u.Content.LimitHits) }},
 	{"container_memory_failures_total", "Cumulative count of memory allocation failures.", true, failures},
-	{"container_memory_kernel_usage", "Size of kernel memory allocated in bytes.", false, func(t *text, u *unit) { t.optional(u, u.Kernel) }},
-	{"container_memory_mapped_file", "Size of memory mapped files in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Mapped)) }},
-	{"container_memory_max_usage_bytes", "Maximum memory usage recorded in bytes", false, func(t *text, u *unit) { t.optional(u, u.Peak) }},
+	{"container_memory_kernel_usage", "Size of kernel memory allocated in bytes.", false, func(t *text, u *unit) { t.optional(u, u.Content.Kernel) }},
+	{"container_memory_mapped_file", "Size of memory mapped files in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Content.Mapped)) }},
+	{"container_memory_max_usage_bytes", "Maximum memory usage recorded in bytes", false, func(t *text, u *unit) { t.optional(u, u.Content.Peak) }},
 	{"container_memory_rss", "Size of RSS in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Memory.RSS)) }},
 	{"container_memory_swap", "Container swap usage in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Memory.Swap)) }},
-	{"container_memory_total_active_file_bytes", "Current total active file in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Active)) }},
-	{"container_memory_total_inactive_file_bytes", "Current total inactive file in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Inactive)) }},
+	{"container_memory_total_active_file_bytes", "Current total active file in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Content.Active)) }},
+	{"container_memory_total_inactive_file_bytes", "Current total inactive file in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Content.Inactive)) }},
 	{"container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", false, func(t *text, u *unit) { t.plain(u, float64(u.Memory.Usage)) }},
 	{"container_memory_working_set_bytes", "Current working set in bytes.", false, func(t *text, u *unit) { t.plain(u, float64(u.Memory.WorkingSet)) }},
 	{"container_network_receive_bytes_total", "Cumulative count of bytes received", true, func(t *text, u *unit) { t.links(u, func(l *link) uint64 { return l.received.bytes }) }},
@@ -55,7 +55,7 @@ var containerFamilies = []family{
 	{"container_network_transmit_errors_total", "Cumulative count of errors encountered while transmitting", true, func(t *text, u *unit) { t.links(u, func(l *link) uint64 { return l.sent.errors }) }},
 	{"container_network_transmit_packets_dropped_total", "Cumulative count of packets dropped while transmitting", true, func(t *text, u *unit) { t.links(u, func(l *link) uint64 { return l.sent.dropped }) }},
 	{"container_network_transmit_packets_total", "Cumulative count of packets transmitted", true, func(t *text, u *unit) { t.links(u, func(l *link) uint64 { return l.sent.packets }) }},
-	{"container_oom_events_total", "Count of out of memory events observed for the container", true, func(t *text, u *unit) { t.optional(u, u.OOMKills) }},
+	{"container_oom_events_total", "Count of out of memory events observed for the container", true, func(t *text, u *unit) { t.optional(u, u.Content.OOMKills) }},
 	{"container_pressure_cpu_stalled_seconds_total", "Total time duration no tasks in the container could make progress due to CPU congestion.", true, func(t *text, u *unit) {
 		t.pressure(u, u.Pressure.CPU, func(s *cgroupstat.Stall) uint64 { return s.Full.Total })
 	}},
@@ -74,20 +74,20 @@ var containerFamilies = []family{
 	{"container_pressure_memory_waiting_seconds_total", "Total time duration tasks in the container have waited due to memory congestion.", true, func(t *text, u *unit) {
 		t.pressure(u, u.Pressure.Memory, func(s *cgroupstat.Stall) uint64 { return s.Some.Total })
 	}},
-	{"container_processes", "Number of processes running inside the container.", false, func(t *text, u *unit) { t.plain(u, float64(u.Processes)) }},
-	{"container_spec_cpu_period", "CPU period of the container.", false, func(t *text, u *unit) { t.set(u, u.Period) }},
-	{"container_spec_cpu_quota", "CPU quota of the container.", false, func(t *text, u *unit) { t.set(u, u.Quota) }},
-	{"container_spec_cpu_shares", "CPU share of the container.", false, func(t *text, u *unit) { t.set(u, u.Shares) }},
+	{"container_processes", "Number of processes running inside the container.", false, func(t *text, u *unit) { t.plain(u, float64(u.Tasks.Processes)) }},
+	{"container_spec_cpu_period", "CPU period of the container.", false, func(t *text, u *unit) { t.set(u, u.Settings.Period) }},
+	{"container_spec_cpu_quota", "CPU quota of the container.", false, func(t *text, u *unit) { t.set(u, u.Settings.Quota) }},
+	{"container_spec_cpu_shares", "CPU share of the container.", false, func(t *text, u *unit) { t.set(u, u.Settings.Shares) }},
 	{"container_spec_memory_limit_bytes", "Memory limit for the container.", false, func(t *text, u *unit) { t.set(u, orZero(u.Memory.Limit)) }},
-	{"container_spec_memory_reservation_limit_bytes", "Memory reservation limit for the container.", false, func(t *text, u *unit) { t.set(u, &u.Reservation) }},
-	{"container_spec_memory_swap_limit_bytes", "Memory swap limit for the container.", false, func(t *text, u *unit) { t.set(u, orZero(u.SwapSetting)) }},
+	{"container_spec_memory_reservation_limit_bytes", "Memory reservation limit for the container.", false, func(t *text, u *unit) { t.set(u, &u.Settings.Reservation) }},
+	{"container_spec_memory_swap_limit_bytes", "Memory swap limit for the container.", false, func(t *text, u *unit) { t.set(u, orZero(u.Settings.Swap)) }},
 	{"container_start_time_seconds", "Start time of the container since unix epoch in seconds.", false, func(t *text, u *unit) {
 		if !u.start.IsZero() {
 			t.add(u.labels, labels{}, float64(u.start.Unix()), time.Time{})
 		}
 	}},
-	{"container_threads", "Number of threads running inside the container", false, func(t *text, u *unit) { t.optional(u, u.Threads) }},
-	{"container_threads_max", "Maximum number of threads allowed inside the container, infinity if value is zero", false, func(t *text, u *unit) { t.plain(u, float64(u.ThreadLimit)) }},
+	{"container_threads", "Number of threads running inside the container", false, func(t *text, u *unit) { t.optional(u, u.Tasks.Threads) }},
+	{"container_threads_max", "Maximum number of threads allowed inside the container, infinity if value is zero", false, func(t *text, u *unit) { t.plain(u, float64(u.Settings.Threads)) }},
 }
 
 func seconds(ns uint64) float64 { return float64(ns) / 1e9 }
@@ -115,7 +115,7 @@ func orZero(limit *uint64) *uint64 {
 }
 
 func (t *text) throttled(u *unit, value float64) {
-	if u.Quota != nil {
+	if u.Settings.Quota != nil {
 		t.plain(u, value)
 	}
 }

@@ -8,24 +8,42 @@ import (
 // Detail is a Stat and all else that dashboards read of a group. A pointer is nil where the kernel does not tell.
 type Detail struct {
 	Stat
-	User, System     uint64 // nanoseconds of a core
-	Period, Quota    *uint64
-	Shares           *uint64
-	Throttling       Throttling
+	Times      Times
+	Throttling Throttling
+	Content    Content
+	OwnFaults  Faults // of the group's own processes where they are counted apart
+	Settings   Settings
+	Tasks      Tasks
+	Disks      []Disk
+}
+
+// Times are what a group has used of CPUs in either mode, in nanoseconds of a core.
+type Times struct{ User, System uint64 }
+
+// Content is what makes up the memory of a group, in bytes, and what became of it.
+type Content struct {
 	Cache, Mapped    uint64
-	Active, Inactive uint64  // bytes of files in the cache
-	OwnFaults        Faults  // of the group's own processes where they are counted apart
+	Active, Inactive uint64  // files in the cache
 	Peak             *uint64 // largest Usage
-	Kernel           *uint64 // memory of the kernel's for the group
+	Kernel           *uint64 // the kernel's for the group
 	LimitHits        *uint64
-	Reservation      uint64
-	SwapSetting      *uint64 // the limit as it is set: on v1 that of memory and swap together; nil: none
 	OOMKills         *uint64 // processes of the group itself
-	Processes        uint64  // of the group itself
-	First            int     // one of them, 0 for none
-	Threads          *uint64 // with those of groups below
-	ThreadLimit      uint64  // 0: none
-	Disks            []Disk
+}
+
+// Settings are a group's limits and weights.
+type Settings struct {
+	Period, Quota *uint64 // microseconds; no quota: none
+	Shares        *uint64
+	Reservation   uint64
+	Swap          *uint64 // on v1 the limit of memory and swap together; nil: none
+	Threads       uint64  // 0: no limit
+}
+
+// Tasks are processes of a group itself, and threads also of groups below.
+type Tasks struct {
+	Processes uint64
+	First     int // one of the processes, 0 for none
+	Threads   *uint64
 }
 
 // Faults are page faults.
@@ -57,32 +75,32 @@ func (r *Reader) unifiedDetail(dirs Dirs, d *Detail) (err error) {
 	t, dir := &d.Throttling, dirs("")
 	var kernel uint64
 	d.Stat, err = r.read(dirs, []field{
-		{"user_usec", &d.User}, {"system_usec", &d.System}, {"nr_periods", &t.Periods}, {"nr_throttled", &t.Throttled}, {"throttled_usec", &t.Time},
+		{"user_usec", &d.Times.User}, {"system_usec", &d.Times.System}, {"nr_periods", &t.Periods}, {"nr_throttled", &t.Throttled}, {"throttled_usec", &t.Time},
 		{"nr_bursts", &t.Bursts}, {"burst_usec", &t.BurstTime},
-	}, []field{{"file", &d.Cache}, {"file_mapped", &d.Mapped}, {"active_file", &d.Active}, {"inactive_file", &d.Inactive}, {"kernel", &kernel}})
+	}, []field{{"file", &d.Content.Cache}, {"file_mapped", &d.Content.Mapped}, {"active_file", &d.Content.Active}, {"inactive_file", &d.Content.Inactive}, {"kernel", &kernel}})
 	if err != nil {
 		return err
 	}
-	for _, us := range []*uint64{&d.User, &d.System, &t.Time, &t.BurstTime} {
+	for _, us := range []*uint64{&d.Times.User, &d.Times.System, &t.Time, &t.BurstTime} {
 		*us *= 1000
 	}
 	d.OwnFaults = Faults{d.Memory.Faults, d.Memory.MajorFaults}
 	if kernel > 0 {
-		d.Kernel = &kernel
+		d.Content.Kernel = &kernel
 	}
 	if weight := r.limit(dir, "cpu.weight"); weight != nil {
-		d.Shares = new(2 + (max(*weight, 1)-1)*262142/9999) // as it was converted from shares
+		d.Settings.Shares = new(2 + (max(*weight, 1)-1)*262142/9999) // as it was converted from shares
 	}
 	if b, err := r.file(dir, "cpu.max"); err == nil { // "max 100000"
 		quota, period, _ := bytes.Cut(bytes.TrimSpace(b), []byte{' '})
-		d.Quota, d.Period = optional(quota), optional(period)
+		d.Settings.Quota, d.Settings.Period = optional(quota), optional(period)
 	}
-	_ = r.number(dir, "memory.min", &d.Reservation)
-	d.SwapSetting = d.Memory.SwapLimit
-	d.Peak = r.limit(dir, "memory.peak")
+	_ = r.number(dir, "memory.min", &d.Settings.Reservation)
+	d.Settings.Swap = d.Memory.SwapLimit
+	d.Content.Peak = r.limit(dir, "memory.peak")
 	var kills uint64
 	if r.keys(dir, "memory.events.local", field{"oom_kill", &kills}) == nil {
-		d.OOMKills = &kills
+		d.Content.OOMKills = &kills
 	}
 	r.processes(dir, dir, d)
 	d.Disks = r.disks(dir)
@@ -92,28 +110,28 @@ func (r *Reader) unifiedDetail(dirs Dirs, d *Detail) (err error) {
 func (r *Reader) legacyDetail(dirs Dirs, d *Detail) (err error) {
 	t := &d.Throttling
 	d.Stat, err = r.read(dirs, nil, []field{
-		{"total_cache", &d.Cache}, {"total_mapped_file", &d.Mapped}, {"total_active_file", &d.Active}, {"total_inactive_file", &d.Inactive},
+		{"total_cache", &d.Content.Cache}, {"total_mapped_file", &d.Content.Mapped}, {"total_active_file", &d.Content.Active}, {"total_inactive_file", &d.Content.Inactive},
 		{"pgfault", &d.OwnFaults.Minor}, {"pgmajfault", &d.OwnFaults.Major},
 	})
 	if err != nil {
 		return err
 	}
-	_ = r.keys(dirs("cpuacct"), "cpuacct.stat", field{"user", &d.User}, field{"system", &d.System})
-	d.User, d.System = d.User*(1e9/ticks), d.System*(1e9/ticks)
+	_ = r.keys(dirs("cpuacct"), "cpuacct.stat", field{"user", &d.Times.User}, field{"system", &d.Times.System})
+	d.Times.User, d.Times.System = d.Times.User*(1e9/ticks), d.Times.System*(1e9/ticks)
 	cpu, memory := dirs("cpu"), dirs("memory")
-	d.Shares, d.Period, d.Quota = r.limit(cpu, "cpu.shares"), r.limit(cpu, "cpu.cfs_period_us"), r.limit(cpu, "cpu.cfs_quota_us")
-	if d.Quota != nil {
+	d.Settings.Shares, d.Settings.Period, d.Settings.Quota = r.limit(cpu, "cpu.shares"), r.limit(cpu, "cpu.cfs_period_us"), r.limit(cpu, "cpu.cfs_quota_us")
+	if d.Settings.Quota != nil {
 		_ = r.keys(cpu, "cpu.stat", field{"nr_periods", &t.Periods}, field{"nr_throttled", &t.Throttled}, field{"throttled_time", &t.Time},
 			field{"nr_bursts", &t.Bursts}, field{"burst_time", &t.BurstTime})
 	}
-	d.Peak, d.LimitHits = r.limit(memory, "memory.max_usage_in_bytes"), r.limit(memory, "memory.failcnt")
-	d.Kernel, d.SwapSetting = r.limit(memory, "memory.kmem.usage_in_bytes"), r.limit(memory, "memory.memsw.limit_in_bytes")
+	d.Content.Peak, d.Content.LimitHits = r.limit(memory, "memory.max_usage_in_bytes"), r.limit(memory, "memory.failcnt")
+	d.Content.Kernel, d.Settings.Swap = r.limit(memory, "memory.kmem.usage_in_bytes"), r.limit(memory, "memory.memsw.limit_in_bytes")
 	if soft := r.limit(memory, "memory.soft_limit_in_bytes"); soft != nil {
-		d.Reservation = *soft
+		d.Settings.Reservation = *soft
 	}
 	var kills uint64
 	if r.keys(memory, "memory.oom_control", field{"oom_kill", &kills}) == nil {
-		d.OOMKills = &kills
+		d.Content.OOMKills = &kills
 	}
 	r.processes(memory, dirs("pids"), d)
 	d.Disks = r.oldDisks(dirs("blkio"))
@@ -124,15 +142,15 @@ func (r *Reader) legacyDetail(dirs Dirs, d *Detail) (err error) {
 func (r *Reader) processes(dir, pids string, d *Detail) {
 	if b, err := r.file(dir, "cgroup.procs"); err == nil {
 		for line := range bytes.Lines(b) {
-			d.Processes++
-			if d.First == 0 {
-				d.First, _ = strconv.Atoi(string(bytes.TrimSpace(line)))
+			d.Tasks.Processes++
+			if d.Tasks.First == 0 {
+				d.Tasks.First, _ = strconv.Atoi(string(bytes.TrimSpace(line)))
 			}
 		}
 	}
-	d.Threads = r.limit(pids, "pids.current")
+	d.Tasks.Threads = r.limit(pids, "pids.current")
 	if limit := r.limit(pids, "pids.max"); limit != nil {
-		d.ThreadLimit = *limit
+		d.Settings.Threads = *limit
 	}
 }
 

@@ -22,13 +22,13 @@ func TestDetail(t *testing.T) {
 			"cgroup.procs": "42\n43\n", "pids.current": "5\n", "pids.max": "max\n",
 			"io.stat": "254:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n7:1 \n8:16 rbytes=9\n",
 		}, Detail{
-			Stat: Stat{CPU: CPU{Total: 5000}, Memory: Memory{Usage: 1000, WorkingSet: 700, RSS: 400, Faults: 7, MajorFaults: 2}},
-			User: 3000, System: 2000, Period: n(100000), Quota: n(50000), Shares: n(998), Throttling: Throttling{9, 4, 8000, 1, 6000},
-			Cache: 500, Mapped: 20, Active: 100, Inactive: 300, OwnFaults: Faults{7, 2}, Peak: n(2000), Kernel: n(30), Reservation: 50, OOMKills: n(2),
-			Processes: 2, First: 42, Threads: n(5), Disks: []Disk{{254, 0, 1, 2, 3, 4}, {Major: 8, Minor: 16, ReadBytes: 9}},
+			Stat:  Stat{CPU: CPU{Total: 5000}, Memory: Memory{Usage: 1000, WorkingSet: 700, RSS: 400, Faults: 7, MajorFaults: 2}},
+			Times: Times{3000, 2000}, Settings: Settings{Period: n(100000), Quota: n(50000), Shares: n(998), Reservation: 50}, Throttling: Throttling{9, 4, 8000, 1, 6000},
+			Content: Content{Cache: 500, Mapped: 20, Active: 100, Inactive: 300, Peak: n(2000), Kernel: n(30), OOMKills: n(2)}, OwnFaults: Faults{7, 2},
+			Tasks: Tasks{2, 42, n(5)}, Disks: []Disk{{254, 0, 1, 2, 3, 4}, {Major: 8, Minor: 16, ReadBytes: 9}},
 		}},
 		"v2, the root": {true, map[string]string{"cpu.stat": "usage_usec 5", "memory.stat": "anon 400\nfile 500"}, Detail{
-			Stat: Stat{CPU: CPU{Total: 5000}, Memory: Memory{Usage: 900, WorkingSet: 900, RSS: 400}}, Cache: 500,
+			Stat: Stat{CPU: CPU{Total: 5000}, Memory: Memory{Usage: 900, WorkingSet: 900, RSS: 400}}, Content: Content{Cache: 500},
 		}},
 		"v1": {false, map[string]string{
 			"cpuacct.usage": "5", "cpuacct.stat": "user 3\nsystem 2\n", "cpu.shares": "102\n", "cpu.cfs_period_us": "100000\n", "cpu.cfs_quota_us": "50000\n",
@@ -40,10 +40,10 @@ func TestDetail(t *testing.T) {
 			"blkio.throttle.io_service_bytes_recursive": "254:0 Read 1\n254:0 Write 2\n254:0 Sync 3\nTotal 3\n",
 			"blkio.throttle.io_serviced_recursive":      "254:0 Read 3\n254:0 Write 4\nTotal 7\n",
 		}, Detail{
-			Stat: Stat{CPU: CPU{Total: 5}, Memory: Memory{Usage: 1000, WorkingSet: 700, RSS: 400, Faults: 7, MajorFaults: 2, Limit: n(4000)}},
-			User: 30e6, System: 20e6, Period: n(100000), Quota: n(50000), Shares: n(102), Throttling: Throttling{9, 4, 8, 1, 6},
-			Cache: 500, Mapped: 20, Active: 100, Inactive: 300, OwnFaults: Faults{1, 0}, Peak: n(2000), Kernel: n(30), LimitHits: n(3), OOMKills: n(2),
-			Processes: 2, First: 42, Threads: n(5), ThreadLimit: 20, Disks: []Disk{{254, 0, 1, 2, 3, 4}},
+			Stat:  Stat{CPU: CPU{Total: 5}, Memory: Memory{Usage: 1000, WorkingSet: 700, RSS: 400, Faults: 7, MajorFaults: 2, Limit: n(4000)}},
+			Times: Times{30e6, 20e6}, Settings: Settings{Period: n(100000), Quota: n(50000), Shares: n(102), Threads: 20}, Throttling: Throttling{9, 4, 8, 1, 6},
+			Content: Content{Cache: 500, Mapped: 20, Active: 100, Inactive: 300, Peak: n(2000), Kernel: n(30), LimitHits: n(3), OOMKills: n(2)}, OwnFaults: Faults{1, 0},
+			Tasks: Tasks{2, 42, n(5)}, Disks: []Disk{{254, 0, 1, 2, 3, 4}},
 		}},
 		"v1 without a quota": {false, map[string]string{
 			"cpuacct.usage": "5", "cpu.cfs_quota_us": "-1\n", "cpu.stat": "nr_periods 9\n", "memory.usage_in_bytes": "1", "memory.stat": "",
