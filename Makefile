@@ -48,7 +48,8 @@ test: tools build ## everything: lint, unit tests, fuzz targets, e2e; needs root
 unit: ## unit tests alone, in seconds, without root
 	go test -p $(JOBS) $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare/live)
 
-e2e: tools build ## tests against real components; needs root. One of them: make e2e E2E_FLAGS='-run Name -v'
+e2e: build ## tests against real components; needs root. One, with only the tools it needs: make e2e E2E_FLAGS='-run Name -v'
+	hack/build-tools $(if $(E2E_FLAGS),--present)
 	go test -p 1 -count=1 -timeout 70m $(E2E_FLAGS) ./test/e2e/...
 
 race: ## unit tests with the race detector

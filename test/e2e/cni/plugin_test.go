@@ -18,12 +18,12 @@ import (
 )
 
 // pluginDirs are the real network plugins: Debian's 1.1 and those of the tools.
-func pluginDirs() map[string]string {
-	return map[string]string{"plugins 1.1": "/usr/lib/cni", "plugins 1.9": filepath.Join(testbed.ToolsDir(), "cni")}
+func pluginDirs(t *testing.T) map[string]string {
+	return map[string]string{"plugins 1.1": "/usr/lib/cni", "plugins 1.9": testbed.PluginsDir(t)}
 }
 
 func TestPlugin_AttachesThroughTheAgent(t *testing.T) {
-	for name, dir := range pluginDirs() {
+	for name, dir := range pluginDirs(t) {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, testbed.New(t), dir, gateNone)
 			n.startAgent()

@@ -87,10 +87,11 @@ func (d *Containerd) choosePrograms() (runc, plugins string) {
 	switch d.Version {
 	case "", "2.4":
 		d.Version = "2.4"
-		d.program, d.ctr = Tool(t, "containerd"), Tool(t, "ctr")
-		Tool(t, "containerd-shim-runc-v2")
-		d.path = filepath.Dir(d.program) + ":" + os.Getenv("PATH")
-		return Tool(t, "runc"), filepath.Join(ToolsDir(), "cni")
+		BuildTools(t, "containerd", "runc", "cni")
+		d.program = Tool(t, "containerd")
+		dir := filepath.Dir(d.program)
+		d.ctr, d.path = filepath.Join(dir, "ctr"), dir+":"+os.Getenv("PATH")
+		return Tool(t, "runc"), PluginsDir(t)
 	case "1.6":
 		d.program, d.ctr = debian(t, "/usr/bin/containerd"), debian(t, "/usr/bin/ctr")
 		d.path = "/usr/bin:/usr/sbin:/bin:/sbin"

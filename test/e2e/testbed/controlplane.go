@@ -37,9 +37,7 @@ type ControlPlane struct {
 // server is ready and the default service account, which every pod needs, is there. The API server is given more flags.
 func (e *Env) ControlPlane(api ...string) *ControlPlane {
 	e.t.Helper()
-	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
-		Tool(e.t, name) // all that are missing are better known now
-	}
+	BuildTools(e.t, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://" + e.NodeIP() + ":" + strconv.Itoa(e.Port())}
 	etcdURL := cp.startEtcd()
 	cp.start = cp.apiServer(etcdURL, api...)

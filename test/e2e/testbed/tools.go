@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,10 +25,48 @@ func ToolsDir() string {
 	return filepath.Join(cache, "minikubelet", "tools")
 }
 
-// Tool is the path of a built component.
+// Tool is the path of a built component, which is built if it is missing.
 func Tool(t T, name string) string {
 	t.Helper()
-	return existing(t, filepath.Join(ToolsDir(), "bin", name), "run hack/build-tools")
+	BuildTools(t, name)
+	return toolPath(name)
+}
+
+// PluginsDir is where the CNI reference plugins are. They are built if they are missing.
+func PluginsDir(t T) string {
+	t.Helper()
+	BuildTools(t, "cni")
+	return filepath.Dir(toolPath("cni"))
+}
+
+// BuildTools builds those of the components that are missing, together: that is quicker than one after the other. It shows
+// how far it is, for the API server takes minutes.
+func BuildTools(t T, names ...string) {
+	t.Helper()
+	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, err := os.Stat(toolPath(name))
+		return err == nil
+	})
+	if len(missing) == 0 {
+		return
+	}
+	cmd := exec.Command(filepath.Join(RepoRoot(t), "hack", "build-tools"), missing...)
+	cmd.Env = append(os.Environ(), "MINIKUBELET_TOOLS="+ToolsDir())
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("cannot test without %s: hack/build-tools: %v", strings.Join(missing, ", "), err)
+	}
+	for _, name := range missing {
+		existing(t, toolPath(name), fmt.Sprintf("run rm %s/stamps/%s-*, then hack/build-tools %s", ToolsDir(), name, name))
+	}
+}
+
+// toolPath is the program of a component; one of them, where there are several.
+func toolPath(name string) string {
+	if name == "cni" {
+		return filepath.Join(ToolsDir(), "cni", "bridge")
+	}
+	return filepath.Join(ToolsDir(), "bin", name)
 }
 
 // debian is the path of a component that the distribution gives.
