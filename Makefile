@@ -7,8 +7,12 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 # sudo keeps no HOME of its own for the caches on every system; root then uses root's.
 export MINIKUBELET_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minikubelet/tools
 export CGO_ENABLED ?= 0
-# Under sudo git may refuse a clone that another user owns, and go build would fail for want of a commit to stamp.
-export GOFLAGS ?= -buildvcs=false
+# gRPC's request tracing brings templates along, and with them reflection on which the linker can drop nothing: without it
+# the agent is 5.7 MB smaller, on disk and in memory.
+TAGS := grpcnotrace
+# Under sudo git may refuse a clone that another user owns, and go build would fail for want of a commit to stamp. The rest are
+# the flags that the agent is built with: vet, staticcheck and the tests take what its build has compiled.
+export GOFLAGS ?= -buildvcs=false -trimpath -tags=$(TAGS)
 
 # Nodes report it, and an API server rejects what is no semver: Kubernetes' version, then the commit.
 KUBERNETES_VERSION := v1.36.3
@@ -27,10 +31,6 @@ PLUGIN     := pkg/cni/plugin/minikubelet-cni
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
-
-# gRPC's request tracing brings templates along, and with them reflection on which the linker can drop nothing: without it
-# the agent is 5.7 MB smaller, on disk and in memory.
-TAGS := grpcnotrace
 
 build: plugin ## build bin/minikubelet, static, with the CNI plugin inside
 	go build -p $(JOBS) -tags $(TAGS) -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/minikubelet ./cmd/minikubelet

@@ -40,7 +40,7 @@ func module(t *testing.T, packages map[string]string) (*run, *strings.Builder) {
 	out := &strings.Builder{}
 	return &run{
 		title: "tests", again: 10, flags: []string{"-p=1", "-count=1", "-timeout=5s"}, paths: []string{"./..."},
-		dir: dir, env: []string{"MARKS=" + filepath.Join(dir, "marks"), "GOWORK=off", "GOFLAGS="}, out: out,
+		dir: dir, env: []string{"MARKS=" + filepath.Join(dir, "marks"), "GOWORK=off"}, out: out,
 	}, out
 }
 
