@@ -260,7 +260,7 @@ func (e *Executor) hosts(p *v1.Pod, ips []string) (string, error) {
 			return "", fmt.Errorf("cannot read the node's hosts file: %w", err)
 		}
 	}
-	return writeHosts(e.podDir(p), hostsFile(p, ips, cri.Hostname(p), domain(p, e.cfg.DNS.Domain), node))
+	return e.writeHosts(e.podDir(p), hostsFile(p, ips, cri.Hostname(p), domain(p, e.cfg.DNS.Domain), node))
 }
 
 // terminationFile makes the file that a container may leave its last words in; any user in the container may write it.

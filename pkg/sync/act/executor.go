@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -84,6 +85,8 @@ type Config struct {
 // Executor does actions. It is safe for concurrent use.
 type Executor struct {
 	cfg Config
+
+	hostsMu sync.Mutex // one writer of a hosts file: containers of a pod start at the same time
 }
 
 // New returns an executor.

@@ -1,9 +1,11 @@
 package act
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -68,12 +70,47 @@ func domain(p *v1.Pod, clusterDomain string) string {
 	return p.Spec.Subdomain + "." + p.Namespace + ".svc." + clusterDomain
 }
 
-// writeHosts puts the pod's hosts file in place and returns its path. It is rewritten in place, so that running
-// containers, which have it mounted, see it too.
-func writeHosts(podDir string, content []byte) (string, error) {
+// maxHosts bounds, in bytes, how much of a hosts file is overwritten without a gap: a container may have made it of any size.
+const maxHosts = 1 << 20
+
+// writeHosts puts the pod's hosts file in place and returns its path. Containers have it mounted, so that they see another
+// content only in this very file, never in one that is renamed into its place. They may read it at any moment: a file that
+// is right is not touched, and one that is not is overwritten with one write, never emptied first. That write blanks what is
+// left of a longer content, before it is cut off.
+func (e *Executor) writeHosts(podDir string, content []byte) (string, error) {
+	e.hostsMu.Lock()
+	defer e.hostsMu.Unlock()
 	path := filepath.Join(podDir, "etc-hosts")
-	if err := os.WriteFile(path, content, 0o644); err != nil {
+	if err := overwrite(path, content); err != nil {
 		return "", fmt.Errorf("cannot write the pod's hosts file: %w", err)
 	}
 	return path, nil
+}
+
+func overwrite(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	i, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if i.Mode().Perm() != 0o644 { // any user of the containers reads it
+		if err := f.Chmod(0o644); err != nil {
+			return err
+		}
+	}
+	if i.Size() == int64(len(content)) {
+		old := make([]byte, len(content))
+		if _, err := f.ReadAt(old, 0); err == nil && bytes.Equal(old, content) {
+			return nil
+		}
+	}
+	blank := min(max(i.Size()-int64(len(content)), 0), maxHosts)
+	if _, err := f.WriteAt(append(slices.Clip(content), bytes.Repeat([]byte("\n"), int(blank))...), 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(content)))
 }
