@@ -152,7 +152,7 @@ func mounts(in []Mount) ([]*runtimeapi.Mount, error) {
 			RecursiveReadOnly: m.RecursiveRO, ImageSubPath: m.ImageSubPath,
 		}
 		if !path.IsAbs(r.ContainerPath) {
-			r.ContainerPath = "/" + r.ContainerPath
+			r.ContainerPath = path.Join("/", r.ContainerPath)
 		}
 		if m.Image != "" {
 			r.Image = &runtimeapi.ImageSpec{Image: m.Image}

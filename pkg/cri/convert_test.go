@@ -193,7 +193,7 @@ func TestContainer_DescribesContainer(t *testing.T) {
 		Command: []string{"/web"}, Args: []string{"-v"}, Env: []Env{{"A", "1"}}, ExtraGroups: []int64{4000},
 		Mounts: []Mount{
 			{HostPath: "/h", ContainerPath: "/c", ReadOnly: true, RecursiveRO: true, Propagation: v1.MountPropagationHostToContainer},
-			{Image: "sha256:2", ContainerPath: "i", ImageSubPath: "d", ReadOnly: true},
+			{Image: "sha256:2", ContainerPath: "h/..//i", ImageSubPath: "d", ReadOnly: true},
 		},
 		Devices: []Device{{"/dev/h", "/dev/c", "rw"}}, CDIDevices: []string{"v/d=1"},
 		Node: Node{

@@ -3,6 +3,7 @@ package cri
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +70,9 @@ func (o *Observer) message(s *runtimeapi.ContainerStatus) string {
 	return s.Message + ": " + last
 }
 
+// MessagePath is where in a container the file of a terminationMessagePath lies: it may be relative, to the root.
+func MessagePath(path string) string { return filepath.Join("/", path) }
+
 // lastWords reads the end of the file that is mounted at the container's terminationMessagePath: what a program says last is
 // why it ended. A file that cannot be read says nothing: the exit itself matters more.
 func lastWords(s *runtimeapi.ContainerStatus) string {
@@ -77,7 +81,7 @@ func lastWords(s *runtimeapi.ContainerStatus) string {
 		return ""
 	}
 	for _, m := range s.Mounts {
-		if m.ContainerPath != path || m.HostPath == "" {
+		if MessagePath(m.ContainerPath) != MessagePath(path) || m.HostPath == "" {
 			continue
 		}
 		// No link and no pipe: the container may have been able to replace what is mounted.

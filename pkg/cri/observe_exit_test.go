@@ -97,6 +97,23 @@ func TestMessage_IsTheEndOfTheFile(t *testing.T) {
 	}
 }
 
+func TestMessage_IsFoundHoweverItsPathIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0")
+	if err := os.WriteFile(path, []byte("bye"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for asked, mounted := range map[string]string{
+		"words": "/words", "words/": "/words", "/a//b/../c": "/a/c", "../words": "/words",
+		"/a/./b": "/a/./b", // as an older agent mounted it
+	} {
+		s := wrote(path, 0, v1.TerminationMessageReadFile)
+		s.Annotations[AnnotationMessagePath], s.Mounts[1].ContainerPath = asked, mounted
+		if got := NewObserver(nil, nil, nil).message(s); got != "bye" {
+			t.Errorf("%s, mounted at %s, says %q", asked, mounted, got)
+		}
+	}
+}
+
 // The container may have replaced what is mounted.
 func TestMessage_IsNotReadFromAnythingButAFile(t *testing.T) {
 	o, dir := NewObserver(nil, nil, nil), t.TempDir()

@@ -192,11 +192,11 @@ func (e *Executor) mounts(ctx context.Context, p *v1.Pod, c *v1.Container, env *
 		out = append(out, cri.Mount{HostPath: path, ContainerPath: etcHosts, Relabel: e.cfg.Runs.SELinux})
 	}
 	if c.TerminationMessagePath != "" {
-		path, err := e.terminationFile(p, c.Name, attempt)
+		m, err := e.terminationMount(p, c, attempt)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, cri.Mount{HostPath: path, ContainerPath: c.TerminationMessagePath, Relabel: e.cfg.Runs.SELinux})
+		out = append(out, m)
 	}
 	return out, nil
 }
@@ -263,17 +263,17 @@ func (e *Executor) hosts(p *v1.Pod, ips []string) (string, error) {
 	return e.writeHosts(e.podDir(p), hostsFile(p, ips, cri.Hostname(p), domain(p, e.cfg.DNS.Domain), node))
 }
 
-// terminationFile makes the file that a container may leave its last words in; any user in the container may write it.
-func (e *Executor) terminationFile(p *v1.Pod, name string, attempt uint32) (string, error) {
-	dir := filepath.Join(e.podDir(p), "containers", name)
+// terminationMount makes the file that a container may leave its last words in; any user in the container may write it.
+func (e *Executor) terminationMount(p *v1.Pod, c *v1.Container, attempt uint32) (cri.Mount, error) {
+	dir := filepath.Join(e.podDir(p), "containers", c.Name)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return "", fmt.Errorf("cannot make the container's directory: %w", err)
+		return cri.Mount{}, fmt.Errorf("cannot make the container's directory: %w", err)
 	}
 	path := filepath.Join(dir, strconv.FormatUint(uint64(attempt), 10))
 	if err := os.WriteFile(path, nil, 0o666); err != nil {
-		return "", fmt.Errorf("cannot make the termination message file: %w", err)
+		return cri.Mount{}, fmt.Errorf("cannot make the termination message file: %w", err)
 	}
-	return path, os.Chmod(path, 0o666)
+	return cri.Mount{HostPath: path, ContainerPath: cri.MessagePath(c.TerminationMessagePath), Relabel: e.cfg.Runs.SELinux}, os.Chmod(path, 0o666)
 }
 
 // linkLog makes the link in /var/log/containers by which log shippers find the log.
