@@ -98,7 +98,7 @@ func lastWords(s *runtimeapi.ContainerStatus) string {
 		if err != nil {
 			return ""
 		}
-		return strings.ToValidUTF8(string(b), "\uFFFD")
+		return string(b)
 	}
 	return ""
 }

@@ -46,7 +46,7 @@ type Container struct {
 	FinishedAt time.Time // zero before it exited
 	ExitCode   int32
 	Reason     string // Completed, Error, OOMKilled, StartError, ContainerStatusUnknown
-	Message    string // the termination message
+	Message    string // the termination message, of any bytes
 	Image      string // as the runtime names it
 	ImageID    string
 	User       *User

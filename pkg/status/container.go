@@ -163,17 +163,18 @@ func (b *build) waiting(name string, prior *v1.ContainerStatus) v1.ContainerStat
 // maxMessages bounds the termination messages of a pod together, in bytes: each container has its equal share.
 const maxMessages = 12 << 10
 
-// share cuts a termination message to what its pod's size leaves for it, at a character's end.
+// share cuts a termination message to what its pod's size leaves for it, at a character's end. Each byte that is not of a
+// character is then replaced, as JSON does.
 func (b *build) share(message string) string {
 	s := &b.in.Desired.Pod.Spec
 	n := maxMessages / max(len(s.Containers)+len(s.InitContainers)+len(s.EphemeralContainers), 1)
-	if len(message) <= n {
-		return message
+	if len(message) > n {
+		for least := n - utf8.UTFMax + 1; n > max(least, 0) && !utf8.RuneStart(message[n]); {
+			n--
+		}
+		message = message[:n]
 	}
-	for n > 0 && !utf8.RuneStart(message[n]) {
-		n--
-	}
-	return message[:n]
+	return string([]rune(message))
 }
 
 // terminated tells how a container ended. One that was killed so that all containers of its pod restart did nothing wrong,

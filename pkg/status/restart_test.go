@@ -69,6 +69,23 @@ func TestBuild_SharesTwelveKibibytesAmongTerminationMessages(t *testing.T) {
 	}
 }
 
+// JSON has one replacement for each byte that is not of a character; so a status is equal to itself after a round trip.
+func TestBuild_ReplacesEachBadByteOfATerminationMessage(t *testing.T) {
+	for name, tt := range map[string]struct{ message, want string }{
+		"a run of them":       {"a\xff\xfe\x80b", "a\uFFFD\uFFFD\uFFFDb"},
+		"a character cut off": {"\xa9é\xc3", "\uFFFDé\uFFFD"},
+		"as many as may be":   {strings.Repeat("\xff", 4096), strings.Repeat("\uFFFD", 4096)},
+		"more than the share": {strings.Repeat("\x80", 7000), strings.Repeat("\uFFFD", 6144-3)},
+	} {
+		c := exited("a", 0, 1)
+		c.Message = tt.message
+		s := build(input(testPod(v1.Container{Name: "a"}, v1.Container{Name: "b"}), c))
+		if m := s.ContainerStatuses[0].State.Terminated.Message; m != tt.want {
+			t.Errorf("%s: %d bytes: %.40q, want %d: %.40q", name, len(m), m, len(tt.want), tt.want)
+		}
+	}
+}
+
 func TestBuild_TellsTheStopSignalThatAContainerAsksFor(t *testing.T) {
 	asks := v1.Container{Name: "a", Lifecycle: &v1.Lifecycle{StopSignal: new(v1.SIGUSR1)}}
 	c := running("a")
