@@ -17,8 +17,8 @@ const (
 	oomBestEffort = 1000
 )
 
-// nodeCriticalPriority is the priority of the class system-node-critical.
-const nodeCriticalPriority = pod.CriticalPriority + 1000
+// nodeCritical is the class of pods that a node cannot do without. Its priority without its name does not count.
+const nodeCritical = "system-node-critical"
 
 // Node is what of the node decides the cgroup values of containers.
 type Node struct {
@@ -78,7 +78,7 @@ func unified(n Node) map[string]string {
 // effort first, burstable ones by how little of the node's memory they request. A sidecar never goes before the
 // containers that it serves.
 func OOMScoreAdj(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, memoryCapacity int64) int64 {
-	if p.Spec.Priority != nil && *p.Spec.Priority >= nodeCriticalPriority {
+	if p.Spec.PriorityClassName == nodeCritical && pod.IsCritical(p) {
 		return oomGuaranteed
 	}
 	switch qos {

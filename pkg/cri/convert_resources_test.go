@@ -24,7 +24,9 @@ func TestOOMScoreAdj_RanksContainers(t *testing.T) {
 	}{
 		"guaranteed":                     {qos: v1.PodQOSGuaranteed, spec: v1.PodSpec{Containers: []v1.Container{{}}}, capacity: gi, want: -997},
 		"best effort":                    {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{Containers: []v1.Container{{}}}, capacity: gi, want: 1000},
-		"node critical":                  {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{Priority: new(int32(2000001000)), Containers: []v1.Container{{}}}, capacity: gi, want: -997},
+		"node critical":                  {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{PriorityClassName: "system-node-critical", Priority: new(int32(2000001000)), Containers: []v1.Container{{}}}, capacity: gi, want: -997},
+		"its priority alone":             {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{Priority: new(int32(2000001000)), Containers: []v1.Container{{}}}, capacity: gi, want: 1000},
+		"its class alone":                {qos: v1.PodQOSBestEffort, spec: v1.PodSpec{PriorityClassName: "system-node-critical", Containers: []v1.Container{{}}}, capacity: gi, want: 1000},
 		"half of the memory":             {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{Resources: memory("512Mi")}}}, capacity: gi, want: 500},
 		"no request stays below 1000":    {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{}}}, capacity: gi, want: 999},
 		"all memory stays above 2":       {qos: v1.PodQOSBurstable, spec: v1.PodSpec{Containers: []v1.Container{{Resources: memory("1Gi")}}}, capacity: gi, want: 3},
