@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -106,23 +107,12 @@ func burstableScore(c *v1.Container, shared, capacity int64) int64 {
 }
 
 // sharedMemory is each container's part of the memory that the pod requests as a whole and no container does (KEP-2837).
+// Init containers have a part too, also those that have ended: a container's score does not change.
 func sharedMemory(p *v1.Pod) int64 {
-	if p.Spec.Resources == nil {
+	n := int64(len(p.Spec.Containers) + len(p.Spec.InitContainers))
+	if n == 0 || p.Spec.Resources == nil || p.Spec.Resources.Requests.Memory().IsZero() {
 		return 0
 	}
-	total, ok := p.Spec.Resources.Requests[v1.ResourceMemory]
-	if !ok || len(p.Spec.Containers) == 0 {
-		return 0
-	}
-	left, n := total.Value(), int64(len(p.Spec.Containers))
-	for i := range p.Spec.Containers {
-		left -= p.Spec.Containers[i].Resources.Requests.Memory().Value()
-	}
-	for i := range p.Spec.InitContainers {
-		if c := &p.Spec.InitContainers[i]; pod.IsSidecar(c) {
-			left -= c.Resources.Requests.Memory().Value()
-			n++
-		}
-	}
-	return max(left, 0) / n
+	requests := resourcehelper.AggregateContainerRequests(p, resourcehelper.PodResourcesOptions{})
+	return max(p.Spec.Resources.Requests.Memory().Value()-requests.Memory().Value(), 0) / n
 }

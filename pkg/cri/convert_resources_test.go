@@ -11,11 +11,12 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/resources"
 )
 
+func memory(s string) v1.ResourceRequirements {
+	return v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse(s)}}
+}
+
 func TestOOMScoreAdj_RanksContainers(t *testing.T) {
 	const gi = int64(1) << 30
-	memory := func(s string) v1.ResourceRequirements {
-		return v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse(s)}}
-	}
 	tests := map[string]struct {
 		qos      v1.PodQOSClass
 		spec     v1.PodSpec
@@ -41,15 +42,37 @@ func TestOOMScoreAdj_RanksContainers(t *testing.T) {
 			}
 		})
 	}
-	t.Run("sidecar as late as what it serves", func(t *testing.T) {
-		p := &v1.Pod{Spec: v1.PodSpec{
-			InitContainers: []v1.Container{{RestartPolicy: new(v1.ContainerRestartPolicyAlways)}},
-			Containers:     []v1.Container{{Resources: memory("512Mi")}},
-		}}
-		if got := OOMScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != 500 {
-			t.Errorf("OOMScoreAdj() = %d, want 500", got)
+}
+
+func TestOOMScoreAdj_SharesThePodsRequestAmongAllThatItHas(t *testing.T) {
+	const gi = int64(1) << 30
+	own := v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse("512Mi")}}
+	for name, tt := range map[string]struct {
+		init []v1.Container
+		want int64
+	}{
+		"no init container":                {want: 500},
+		"an init container":                {init: []v1.Container{{}}, want: 750},
+		"and a sidecar":                    {init: []v1.Container{{}, {RestartPolicy: new(v1.ContainerRestartPolicyAlways)}}, want: 834},
+		"an init container that requests":  {init: []v1.Container{{Resources: memory("256Mi")}}, want: 875},
+		"two of them, one after the other": {init: []v1.Container{{Resources: memory("256Mi")}, {Resources: memory("128Mi")}}, want: 917},
+	} {
+		p := &v1.Pod{Spec: v1.PodSpec{Resources: &own, InitContainers: tt.init, Containers: []v1.Container{{}}}}
+		if got := OOMScoreAdj(p, &p.Spec.Containers[0], v1.PodQOSBurstable, gi); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
-	})
+	}
+}
+
+func TestOOMScoreAdj_ASidecarIsAsLateAsWhatItServes(t *testing.T) {
+	const gi = int64(1) << 30
+	p := &v1.Pod{Spec: v1.PodSpec{
+		InitContainers: []v1.Container{{RestartPolicy: new(v1.ContainerRestartPolicyAlways)}},
+		Containers:     []v1.Container{{Resources: memory("512Mi")}},
+	}}
+	if got := OOMScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != 500 {
+		t.Errorf("OOMScoreAdj() = %d, want 500", got)
+	}
 }
 
 func TestLinuxResources_LimitsCPUAndMemory(t *testing.T) {
