@@ -76,8 +76,8 @@ func unified(n Node) map[string]string {
 }
 
 // OOMScoreAdj ranks a container's processes for the kernel's OOM killer: guaranteed and node-critical pods last, best
-// effort first, burstable ones by how little of the node's memory they request. A sidecar never goes before the
-// containers that it serves.
+// effort first, burstable ones by how little of the node's memory they request. A sidecar never goes before the first of
+// the containers that it serves.
 func OOMScoreAdj(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, memoryCapacity int64) int64 {
 	if p.Spec.PriorityClassName == nodeCritical && pod.IsCritical(p) {
 		return oomGuaranteed
@@ -88,11 +88,14 @@ func OOMScoreAdj(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, memoryCapacity 
 	case v1.PodQOSBestEffort:
 		return oomBestEffort
 	}
-	score := burstableScore(c, sharedMemory(p), memoryCapacity)
-	if pod.IsSidecar(c) {
+	shared := sharedMemory(p)
+	score := burstableScore(c, shared, memoryCapacity)
+	if pod.IsSidecar(c) && len(p.Spec.Containers) > 0 {
+		first := int64(0)
 		for i := range p.Spec.Containers {
-			score = min(score, burstableScore(&p.Spec.Containers[i], sharedMemory(p), memoryCapacity))
+			first = max(first, burstableScore(&p.Spec.Containers[i], shared, memoryCapacity))
 		}
+		score = min(score, first)
 	}
 	return score
 }

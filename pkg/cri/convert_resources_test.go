@@ -64,14 +64,24 @@ func TestOOMScoreAdj_SharesThePodsRequestAmongAllThatItHas(t *testing.T) {
 	}
 }
 
-func TestOOMScoreAdj_ASidecarIsAsLateAsWhatItServes(t *testing.T) {
+func TestOOMScoreAdj_ASidecarGoesNotBeforeTheFirstThatItServes(t *testing.T) {
 	const gi = int64(1) << 30
-	p := &v1.Pod{Spec: v1.PodSpec{
-		InitContainers: []v1.Container{{RestartPolicy: new(v1.ContainerRestartPolicyAlways)}},
-		Containers:     []v1.Container{{Resources: memory("512Mi")}},
-	}}
-	if got := OOMScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != 500 {
-		t.Errorf("OOMScoreAdj() = %d, want 500", got)
+	for name, tt := range map[string]struct {
+		sidecar v1.ResourceRequirements
+		mains   []v1.ResourceRequirements
+		want    int64
+	}{
+		"one":                        {mains: []v1.ResourceRequirements{memory("512Mi")}, want: 500},
+		"the one that requests less": {mains: []v1.ResourceRequirements{memory("512Mi"), memory("256Mi"), memory("768Mi")}, want: 750},
+		"it requests more":           {sidecar: memory("768Mi"), mains: []v1.ResourceRequirements{memory("512Mi")}, want: 250},
+	} {
+		p := &v1.Pod{Spec: v1.PodSpec{InitContainers: []v1.Container{{RestartPolicy: new(v1.ContainerRestartPolicyAlways), Resources: tt.sidecar}}}}
+		for _, r := range tt.mains {
+			p.Spec.Containers = append(p.Spec.Containers, v1.Container{Resources: r})
+		}
+		if got := OOMScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
 	}
 }
 
