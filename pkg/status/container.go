@@ -289,10 +289,9 @@ func allocate(s *v1.ContainerStatus, c *v1.Container, o *pod.Container) {
 	}
 }
 
-// setMilli keeps the quantity as it was written when the cgroup says the same.
+// setMilli keeps the quantity as it was written when the cgroup says the same, or has the least that it can hold.
 func setMilli(l v1.ResourceList, milli int64) {
-	const least = 10 // the kernel takes no quota below 10 milli-CPU
-	if q := l[v1.ResourceCPU]; max(q.MilliValue(), least) != milli {
+	if q := l[v1.ResourceCPU]; q.MilliValue() != milli && max(q.MilliValue(), milli) > minQuota {
 		l[v1.ResourceCPU] = *resource.NewMilliQuantity(milli, resource.DecimalSI)
 	}
 }

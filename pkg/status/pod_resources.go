@@ -36,7 +36,9 @@ func (b *build) resources() {
 		set(&given.Requests, v1.ResourceMemory, memory)
 	}
 	if cgroup.CPUQuota > 0 {
-		set(&given.Limits, v1.ResourceCPU, *resource.NewMilliQuantity(cgroup.CPUQuota*1000/cgroup.CPUPeriod, resource.DecimalSI))
+		if milli := cgroup.CPUQuota * 1000 / cgroup.CPUPeriod; milli > minQuota || given.Limits.Cpu().MilliValue() > minQuota {
+			set(&given.Limits, v1.ResourceCPU, *resource.NewMilliQuantity(milli, resource.DecimalSI))
+		}
 	}
 	if cgroup.Memory > 0 {
 		set(&given.Limits, v1.ResourceMemory, *resource.NewQuantity(cgroup.Memory, resource.BinarySI))
@@ -51,5 +53,8 @@ func orNil(l v1.ResourceList) v1.ResourceList {
 	return l
 }
 
-// minShares is the least weight that the kernel has: it stands for no request at all.
-const minShares = 2
+// Values of a cgroup that stand for whatever is asked for below them.
+const (
+	minShares = 2  // milli-CPU of the least weight that the kernel has
+	minQuota  = 10 // milli-CPU of the least quota that it has, in its own period
+)
