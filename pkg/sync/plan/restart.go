@@ -94,32 +94,37 @@ func stale(v *view) bool {
 }
 
 // check stops a running container that cannot stay: it is unknown to its runtime, its specification has changed, its
-// hook or a probe has failed. Where it is to run again whatever its exit, that is decided here and now.
+// hook or a probe has failed. Where it is to run again whatever its exit, that is decided here and now. The reasons are in a
+// kubelet's words: of a sidecar, and of a change of resources, it does not say that the container will be restarted.
 func (p *pass) check(v *view) {
 	name, health, grace := v.spec.Name, p.in.Health[v.c.ID], pod.GracePeriod(p.spec)
 	never := v.role != pod.Sidecar && p.policy(v) == v1.ContainerRestartPolicyNever
 	reason, again := "", !never
+	what, note := "Container", ", will be restarted"
+	if v.role == pod.Init || v.role == pod.Sidecar {
+		what, note = "Init container", ""
+	}
 	_, resize := p.resized(v)
 	switch {
 	case v.c.State == pod.ContainerUnknown:
-		reason, again = "Container is in unknown state, try killing it before restart", false
+		reason, again = what+` is in "unknown" state, try killing it before restart`, false
 	case v.role == pod.Init || v.role == pod.Ephemeral || v.role == pod.Sidecar && p.closing():
 		return
 	case stale(v):
-		reason, again = "Container "+name+" definition changed", true
+		reason, again = what+" "+name+" definition changed", true
 	case resize:
-		reason, again = "Container "+name+" resize requires restart", true
+		reason, again, note = "Container "+name+" resize requires restart", true, ""
 	case p.rec.Hooks[v.c.ID].PostStart == pod.HookFailed:
 		reason, again = "FailedPostStartHook", false
 	case health.Startup == pod.Failed:
-		reason, grace = "Container "+name+" failed startup probe", graceOf(v.spec.StartupProbe, grace)
+		reason, grace = what+" "+name+" failed startup probe", graceOf(v.spec.StartupProbe, grace)
 	case health.Liveness == pod.Failed:
-		reason, grace = "Container "+name+" failed liveness probe", graceOf(v.spec.LivenessProbe, grace)
+		reason, grace = what+" "+name+" failed liveness probe", graceOf(v.spec.LivenessProbe, grace)
 	default:
 		return
 	}
 	if again {
-		reason += ", will be restarted"
+		reason += note
 		p.begin(v)
 	}
 	p.stop(v.c, v.spec, p.in.Now.Add(grace), reason)
