@@ -64,9 +64,12 @@ func (b *build) resize() {
 	b.set(c)
 }
 
-// set adds a condition. Its transition time is that of the report before unless its status flips.
+// set adds a condition. Its transition time is that of the report before unless its status flips. A kubelet gives
+// AllContainersRestarting alone no generation.
 func (b *build) set(c v1.PodCondition) {
-	c.ObservedGeneration = b.in.Desired.Pod.Generation
+	if c.Type != v1.AllContainersRestarting {
+		c.ObservedGeneration = b.in.Desired.Pod.Generation
+	}
 	c.LastTransitionTime = stamp(b.in.Now)
 	if old := b.before(c.Type); old != nil && old.Status == c.Status && !old.LastTransitionTime.IsZero() {
 		c.LastTransitionTime = old.LastTransitionTime

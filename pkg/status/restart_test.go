@@ -26,7 +26,7 @@ func TestBuild_TellsOfARestartOfAllContainers(t *testing.T) {
 	in.Record.Restart = &pod.Restart{By: "a", At: b.FinishedAt}
 	waits := pod.Reason{Reason: plan.ReasonRestart, Message: "why"}
 	s := status.Build(in, plan.Decision{Record: in.Record, Waiting: map[string]pod.Reason{"a": waits, "b": waits}}, host)
-	if c := condition(t, s, v1.AllContainersRestarting); c.Status != v1.ConditionTrue || c.Reason != "RestartAllContainersStarted" {
+	if c := condition(t, s, v1.AllContainersRestarting); c.Status != v1.ConditionTrue || c.Reason != "RestartAllContainersStarted" || c.ObservedGeneration != 0 {
 		t.Errorf("while it goes on: %+v", c)
 	}
 	for i, want := range []string{"Error", "RestartingAllContainers"} {
