@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -103,8 +104,9 @@ func (b *build) phase() {
 	if b.initialized() && b.begun() {
 		b.s.Phase = v1.PodRunning
 	}
-	if s := b.d.Record.Stop; s != nil {
-		b.s.Reason, b.s.Message = s.Reason, s.Message
+	// Why it is being stopped is told with the phase that this leads to. Until then a reason stays that came with its phase.
+	if api := &b.in.Desired.Pod.Status; b.s.Phase == cmp.Or(b.prior.Phase, api.Phase) {
+		b.s.Reason, b.s.Message = cmp.Or(b.prior.Reason, api.Reason), cmp.Or(b.prior.Message, api.Message)
 	}
 }
 

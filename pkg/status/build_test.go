@@ -354,15 +354,43 @@ func TestBuild_HeedsReadinessGatesAndKeepsConditionsOfOthers(t *testing.T) {
 }
 
 func TestBuild_TellsThatTheNodeEndsAPod(t *testing.T) {
-	in := input(testPod(v1.Container{Name: "a"}), running("a"))
+	in := input(testPod(v1.Container{Name: "a"}), exited("a", 0, 137))
 	in.Record.Stop = &pod.Stop{Reason: "Evicted", Message: "low on memory", By: "eviction"}
+	in.Record.Verdict = &pod.Verdict{Phase: v1.PodFailed, Reason: "Evicted", Message: "low on memory"}
 	s := build(in)
 	c := condition(t, s, v1.DisruptionTarget)
 	if c.Status != v1.ConditionTrue || c.Reason != "TerminationByKubelet" || c.Message != "low on memory" {
 		t.Errorf("%v", c)
 	}
-	if s.Phase != v1.PodRunning || s.Reason != "Evicted" {
-		t.Errorf("phase %s, reason %s: a pod has not failed while it runs", s.Phase, s.Reason)
+	if s.Phase != v1.PodFailed || s.Reason != "Evicted" || s.Message != "low on memory" {
+		t.Errorf("phase %s, reason %s: %s", s.Phase, s.Reason, s.Message)
+	}
+}
+
+// Why a pod ends is told when it has ended.
+func TestBuild_APodThatRunsKeepsItsReason(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prior, api, want v1.PodStatus
+	}{
+		"none":             {prior: v1.PodStatus{Phase: v1.PodRunning}},
+		"as reported":      {prior: v1.PodStatus{Phase: v1.PodRunning, Reason: "R", Message: "m"}, want: v1.PodStatus{Reason: "R", Message: "m"}},
+		"somebody else's":  {prior: v1.PodStatus{Phase: v1.PodRunning}, api: v1.PodStatus{Reason: "NodeLost", Message: "away"}, want: v1.PodStatus{Reason: "NodeLost", Message: "away"}},
+		"of another phase": {prior: v1.PodStatus{Phase: v1.PodPending, Reason: "R", Message: "m"}, api: v1.PodStatus{Reason: "R"}},
+	} {
+		for _, reason := range []string{"DeadlineExceeded", "Evicted", "Terminated"} {
+			in := input(testPod(v1.Container{Name: "a"}), running("a"))
+			in.Record.Status, in.Desired.Pod.Status = tt.prior, tt.api
+			in.Record.Stop = &pod.Stop{Reason: reason, Message: "why"}
+			s := build(in)
+			if s.Phase != v1.PodRunning || s.Reason != tt.want.Reason || s.Message != tt.want.Message {
+				t.Errorf("%s, while it is stopped for %s: phase %s, reason %q: %q", name, reason, s.Phase, s.Reason, s.Message)
+			}
+			for _, c := range s.Conditions {
+				if c.Type == v1.DisruptionTarget {
+					t.Errorf("%s, while it is stopped for %s: %+v", name, reason, c)
+				}
+			}
+		}
 	}
 }
 

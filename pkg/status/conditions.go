@@ -200,10 +200,10 @@ func (b *build) restarting() (v1.PodCondition, bool) {
 	return c, false
 }
 
-// disruption tells controllers that the node, not the pod, is why it ends (KEP-3329).
+// disruption tells controllers that the node, not the pod, is why it has ended (KEP-3329).
 func (b *build) disruption() (v1.PodCondition, bool) {
 	reason, message := "", ""
-	if s := b.d.Record.Stop; s != nil {
+	if s := b.d.Record.Stop; s != nil && b.d.Record.Verdict != nil {
 		reason, message = s.Reason, s.Message
 	}
 	switch reason {
