@@ -17,10 +17,15 @@ import (
 )
 
 const (
-	component  = "kubelet" // what users and monitoring filter by
-	maxMessage = 1024      // bytes; the API's limit
-	stored     = 1000      // events that the store keeps, each with its count
-	forget     = 10 * time.Minute
+	component = "kubelet" // what users and monitoring filter by
+	stored    = 1000      // events that the store keeps, each with its count
+	forget    = 10 * time.Minute
+
+	// maxMessage is in bytes. Events of the core API have no limit of their own, but requests do: an API server reads 3 MiB of
+	// one, and etcd takes 1.5 MiB. JSON writes a byte as up to six, so that a message of this length fits whatever it says.
+	maxMessage = 256 << 10
+	// maxMessages bounds, in bytes, the messages of all events in the store, and of all that wait for the API server.
+	maxMessages = 4 << 20
 )
 
 // Config is what a Recorder needs.
@@ -42,14 +47,15 @@ type Recorder struct {
 	mu       sync.Mutex
 	bySame   map[same]*v1.Event
 	order    []*v1.Event // oldest change first, at most MaxKept
+	size     int         // bytes of their messages
 	sequence int64
 	watchers map[chan v1.Event]struct{}
 }
 
 // same is what makes two events one with a count.
 type same struct {
-	uid                             types.UID
-	field, kind, reason, text, name string
+	uid                                  types.UID
+	field, kind, typ, reason, text, name string
 }
 
 // New returns a recorder. Events reach the API server only while Run runs.
@@ -113,7 +119,7 @@ func (r *Recorder) keep(ref v1.ObjectReference, typ, reason, message string) v1.
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := metav1.Now()
-	key := same{uid: ref.UID, field: ref.FieldPath, kind: ref.Kind, reason: reason, text: typ + message, name: ref.Namespace + "/" + ref.Name}
+	key := same{uid: ref.UID, field: ref.FieldPath, kind: ref.Kind, typ: typ, reason: reason, text: message, name: ref.Namespace + "/" + ref.Name}
 	e := r.bySame[key]
 	r.sequence++
 	if e != nil && now.Sub(e.LastTimestamp.Time) < forget {
@@ -126,6 +132,7 @@ func (r *Recorder) keep(ref v1.ObjectReference, typ, reason, message string) v1.
 		e = r.fresh(ref, typ, reason, message, now)
 		r.bySame[key] = e
 		r.order = append(r.order, e)
+		r.size += len(message)
 		r.trim()
 	}
 	for c := range r.watchers {
@@ -151,10 +158,14 @@ func (r *Recorder) fresh(ref v1.ObjectReference, typ, reason, message string, no
 	}
 }
 
-// trim forgets the oldest events that are too many.
+// trim forgets the oldest events that are too many or whose messages are too long.
 func (r *Recorder) trim() {
-	over := len(r.order) - r.cfg.MaxKept
-	if over <= 0 {
+	over := 0
+	for len(r.order)-over > r.cfg.MaxKept || r.size > maxMessages {
+		r.size -= len(r.order[over].Message)
+		over++
+	}
+	if over == 0 {
 		return
 	}
 	gone := make(map[*v1.Event]bool, over)

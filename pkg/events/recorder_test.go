@@ -207,11 +207,46 @@ func TestRecorder_WatchersSeeEventsAndHoldBackNobody(t *testing.T) {
 
 func TestRecorder_CutsLongMessagesAtARune(t *testing.T) {
 	r := record(t, events.Config{})
-	r.Event(web, "", v1.EventTypeNormal, "R", strings.Repeat("ä", 2000))
+	r.Event(web, "", v1.EventTypeNormal, "R", strings.Repeat("ä", 200<<10))
 	m := r.List("", "")[0].Message
-	if len(m) > 1024 || !strings.HasSuffix(m, "ä ...") || bytes.ContainsRune([]byte(m), '\uFFFD') {
+	if len(m) > 256<<10 || len(m) < 256<<10-8 || !strings.HasSuffix(m, "ä ...") || bytes.ContainsRune([]byte(m), '\uFFFD') {
 		t.Errorf("%d bytes, ends %q", len(m), m[len(m)-10:])
 	}
+	long := strings.Repeat("x", 11<<10)
+	r.Event(web, "", v1.EventTypeNormal, "R", long)
+	if m := r.List("", "")[1].Message; m != long {
+		t.Errorf("of %d bytes %d are left", len(long), len(m))
+	}
+}
+
+// Long messages must not use up the memory of the node.
+func TestRecorder_BoundsWhatLongMessagesTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{away: true}
+		r := record(t, events.Config{API: s})
+		for i := range 100 {
+			p := web.DeepCopy()
+			p.UID = types.UID(fmt.Sprint(i))
+			r.Event(p, "", v1.EventTypeWarning, "R", fmt.Sprint(i)+strings.Repeat("x", 200<<10))
+		}
+		got := r.List("", "")
+		size := 0
+		for _, e := range got {
+			size += len(e.Message)
+		}
+		if size > 4<<20 || size < 3<<20 || !strings.HasPrefix(got[len(got)-1].Message, "99x") {
+			t.Errorf("%d events of %d bytes are kept", len(got), size)
+		}
+		r.Event(web, "", v1.EventTypeNormal, "R", "short")
+		s.mu.Lock()
+		s.away = false
+		s.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(s.all()); n < 15 || n > 25 || s.all()[n-1] != "create R: short" {
+			t.Errorf("%d events waited for the API server, want those of 4 MiB that came first, and a short one", n)
+		}
+	})
 }
 
 // Where many pods wait to be started, their statuses go first; an event waits for that, but neither for ever nor if it is a

@@ -45,15 +45,22 @@ type sink struct {
 
 	mu      sync.Mutex
 	waiting []v1.Event // the oldest first
+	size    int        // bytes of their messages
 
-	written map[string]v1.Event // by namespace/name of the event, or of the combined one
+	written map[string]count // by namespace/name of the event, or of the combined one
 	objects map[string]*subject
+}
+
+// count is how often the API server was told of an event, and of when.
+type count struct {
+	n    int32
+	last time.Time
 }
 
 // subject limits one object's events.
 type subject struct {
 	limit   *rate.Limiter
-	reasons map[string]map[string]bool // by reason: messages seen
+	reasons map[string]map[string]bool // by reason: hashes of messages seen
 	last    time.Time
 }
 
@@ -68,15 +75,16 @@ func newSink(cfg Config) *sink {
 		api: cfg.API, busy: cfg.Busy, limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
 		wake:    make(chan struct{}, 1),
 		outage:  kube.NewOutage(cfg.Log, "write events to the API server"),
-		written: map[string]v1.Event{}, objects: map[string]*subject{},
+		written: map[string]count{}, objects: map[string]*subject{},
 	}
 }
 
 // offer hands an event over if there is room.
 func (s *sink) offer(e v1.Event) {
 	s.mu.Lock()
-	if len(s.waiting) < queued {
+	if len(s.waiting) < queued && s.size+len(e.Message) <= maxMessages {
 		s.waiting = append(s.waiting, e)
+		s.size += len(e.Message)
 	}
 	s.mu.Unlock()
 	select {
@@ -107,6 +115,7 @@ func (s *sink) take(ctx context.Context) (v1.Event, bool) {
 			copy(s.waiting[1:i+1], s.waiting[:i])
 			s.waiting[0] = v1.Event{}
 			s.waiting = s.waiting[1:]
+			s.size -= len(e.Message)
 			s.mu.Unlock()
 			return e, true
 		}
@@ -154,9 +163,9 @@ func (s *sink) admit(e v1.Event, now time.Time) (v1.Event, bool) {
 		seen = map[string]bool{}
 		o.reasons[e.Reason] = seen
 	}
-	if len(seen) < similarMax {
-		seen[e.Message] = true
-	} else if !seen[e.Message] {
+	if message := shortHash(e.Message); len(seen) < similarMax {
+		seen[message] = true
+	} else if !seen[message] {
 		e.Name = fmt.Sprintf("%s.%s.combined", e.InvolvedObject.Name, shortHash(key+e.Reason))
 		e.Message = truncate("(combined from similar events): " + e.Message)
 	}
@@ -171,7 +180,7 @@ func (s *sink) expire(now time.Time) {
 		}
 	}
 	for k, e := range s.written {
-		if now.Sub(e.LastTimestamp.Time) > forget {
+		if now.Sub(e.last) > forget {
 			delete(s.written, k)
 		}
 	}
@@ -206,14 +215,14 @@ func (s *sink) once(ctx context.Context, e v1.Event) error {
 	key := e.Namespace + "/" + e.Name
 	was, known := s.written[key]
 	if known {
-		e.Count = max(e.Count, was.Count+1)
+		e.Count = max(e.Count, was.n+1)
 		raw, err := json.Marshal(map[string]any{"count": e.Count, "lastTimestamp": e.LastTimestamp, "message": e.Message})
 		if err != nil {
 			return fmt.Errorf("cannot encode an event: %w", err)
 		}
 		err = s.api.Patch(ctx, kube.Key{Resource: kube.Events, Namespace: e.Namespace, Name: e.Name}, raw, nil)
 		if err == nil {
-			s.written[key] = e
+			s.written[key] = count{e.Count, e.LastTimestamp.Time}
 		}
 		if !apierrors.IsNotFound(err) {
 			return err
@@ -223,7 +232,7 @@ func (s *sink) once(ctx context.Context, e v1.Event) error {
 	fresh.ResourceVersion = ""
 	err := s.api.Create(ctx, kube.Key{Resource: kube.Events, Namespace: e.Namespace}, &fresh, nil)
 	if err == nil || apierrors.IsAlreadyExists(err) {
-		s.written[key] = e
+		s.written[key] = count{e.Count, e.LastTimestamp.Time}
 		return nil
 	}
 	return err
