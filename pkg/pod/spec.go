@@ -68,13 +68,10 @@ func SpecOf(p *v1.Pod, name string) (*v1.Container, Role) {
 // ContainerHash identifies what of a container's specification needs a new container when it changes: its name and image. It is
 // kept in the annotation io.kubernetes.container.hash, and is what a kubelet keeps there: either takes over the other's containers.
 func ContainerHash(c *v1.Container) string {
-	of, err := json.Marshal(struct {
+	of, _ := json.Marshal(struct { // strings can always be written
 		Image string `json:"image"`
 		Name  string `json:"name"`
 	}{c.Image, c.Name})
-	if err != nil {
-		panic(err) // strings can be written
-	}
 	text := append(make([]byte, 0, 12+4*len(of)), "([]uint8)["...)
 	for i, b := range of {
 		if i > 0 {
