@@ -137,7 +137,7 @@ func subPath(vm *v1.VolumeMount, env func(string) (string, bool)) (string, error
 	missing := ""
 	sub := downward.Expand(vm.SubPathExpr, func(name string) (string, bool) {
 		if env != nil {
-			if value, ok := env(name); ok {
+			if value, ok := env(name); ok && value != "" { // an empty one would mount what lies above
 				return value, true
 			}
 		}
@@ -145,7 +145,7 @@ func subPath(vm *v1.VolumeMount, env func(string) (string, bool)) (string, error
 		return "", true
 	})
 	if missing != "" {
-		return "", fmt.Errorf("subPathExpr %q names the variable %s, which the container does not have: add it to env", vm.SubPathExpr, missing)
+		return "", fmt.Errorf("subPathExpr %q names the variable %s, which the container does not have or which is empty: give it a value in env", vm.SubPathExpr, missing)
 	}
 	return sub, nil
 }

@@ -131,10 +131,10 @@ func TestSubPathExpr_ExpandsTheContainersVariables(t *testing.T) {
 	p := one(v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}})
 	volume := n.mustMount(p, "data")
 	env := func(name string) (string, bool) {
-		v, ok := map[string]string{"POD": "web-0", "EVIL": "../.."}[name]
+		v, ok := map[string]string{"POD": "web-0", "EVIL": "../..", "EMPTY": ""}[name]
 		return v, ok
 	}
-	for expr, want := range map[string]string{"logs/$(POD)": "", "$(NONE)/x": "names the variable NONE", "$(EVIL)/x": "must be a relative path"} {
+	for expr, want := range map[string]string{"logs/$(POD)": "", "$(NONE)/x": "names the variable NONE", "$(EMPTY)": "names the variable EMPTY", "$(EVIL)/x": "must be a relative path"} {
 		p.Spec.Containers[0].VolumeMounts[0].SubPathExpr = expr
 		_, err := n.ContainerMounts(t.Context(), p, &p.Spec.Containers[0], env)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
