@@ -151,7 +151,7 @@ func (s self) value(ctx context.Context, o Objects, c *v1.Container, e *v1.EnvVa
 const maxEnvFile = 64 << 10
 
 // fromFile is the value that an init container left in a file of an emptyDir (KEP-3721). Nothing outside the volume is read,
-// wherever links in it lead.
+// wherever links in it lead. A key without a value counts as one that is not there.
 func (s self) fromFile(ref *v1.FileKeySelector) (value string, ok bool, err error) {
 	if ref == nil {
 		return "", false, errors.New("its valueFrom is of a kind that this agent does not support: " +
@@ -170,7 +170,10 @@ func (s self) fromFile(ref *v1.FileKeySelector) (value string, ok bool, err erro
 	if err != nil {
 		return "", false, fmt.Errorf("cannot read %s: %w", name, err)
 	}
-	return value, ok, missing(ok, ref.Optional, name, ref.Key)
+	if ok && value == "" && !optional {
+		return "", false, fmt.Errorf("key %s in %s has no value: give it one, or mark the reference optional", ref.Key, name)
+	}
+	return value, value != "", missing(ok, ref.Optional, name, ref.Key)
 }
 
 func (s self) readFile(volume, path string) (string, error) {

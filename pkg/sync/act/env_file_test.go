@@ -14,7 +14,7 @@ func TestFromFile_StaysInTheVolume(t *testing.T) {
 	vol := filepath.Join(dir, "vol")
 	for _, err := range []error{
 		os.Mkdir(vol, 0o700), os.WriteFile(filepath.Join(dir, "secret"), []byte("A='stolen'"), 0o600),
-		os.WriteFile(filepath.Join(vol, "good"), []byte("A='one'\n"), 0o600),
+		os.WriteFile(filepath.Join(vol, "good"), []byte("A='one'\nEMPTY=''\n"), 0o600),
 		os.WriteFile(filepath.Join(vol, "bad"), []byte("A\n"), 0o600),
 		os.WriteFile(filepath.Join(vol, "large"), make([]byte, maxEnvFile+1), 0o600),
 		os.Symlink("good", filepath.Join(vol, "link")), os.Symlink("../secret", filepath.Join(vol, "out")),
@@ -34,6 +34,8 @@ func TestFromFile_StaysInTheVolume(t *testing.T) {
 		"through a link inside":      {ref: v1.FileKeySelector{Path: "link", Key: "A"}, want: "one", set: true},
 		"no such key":                {ref: v1.FileKeySelector{Path: "good", Key: "B"}, errHas: "couldn't find key B in file good of volume vol"},
 		"no such key, optional":      {ref: v1.FileKeySelector{Path: "good", Key: "B", Optional: new(true)}},
+		"an empty value":             {ref: v1.FileKeySelector{Path: "good", Key: "EMPTY"}, errHas: "EMPTY in file good of volume vol has no value"},
+		"an empty value, optional":   {ref: v1.FileKeySelector{Path: "good", Key: "EMPTY", Optional: new(true)}},
 		"no such file":               {ref: v1.FileKeySelector{Path: "none", Key: "A"}, errHas: "cannot read file none of volume vol"},
 		"no such file, optional":     {ref: v1.FileKeySelector{Path: "none", Key: "A", Optional: new(true)}},
 		"a line that is none":        {ref: v1.FileKeySelector{Path: "bad", Key: "B", Optional: new(true)}, errHas: "line 1 of the file"},
