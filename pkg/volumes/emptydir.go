@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/resources"
@@ -61,32 +61,47 @@ func (v *Volumes) tmpfsSize(p *v1.Pod, limit *resource.Quantity) int64 {
 	return size
 }
 
-// hugePageSize is the page size that the medium names, or else the only one that the pod requests, in bytes.
+// hugePageSize is the page size that the medium names, or else the only one that the pod requests, in bytes. Pages that the
+// pod does not request are refused: its cgroup would let it use none.
 func hugePageSize(p *v1.Pod, medium v1.StorageMedium) (int64, error) {
+	requested, err := requestedPageSizes(p)
+	if err != nil {
+		return 0, err
+	}
 	if size, ok := strings.CutPrefix(string(medium), string(v1.StorageMediumHugePagesPrefix)); ok {
 		q, err := resource.ParseQuantity(size)
-		if err != nil {
+		switch {
+		case err != nil:
 			return 0, fmt.Errorf("emptyDir.medium %q has no valid page size: %w", medium, err)
+		case !slices.Contains(requested, q.Value()):
+			return 0, fmt.Errorf("emptyDir.medium %s needs a container that requests hugepages-%s", medium, size)
 		}
 		return q.Value(), nil
 	}
-	var found int64
-	for name := range resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{}) {
+	switch len(requested) {
+	case 0:
+		return 0, errors.New("emptyDir.medium HugePages needs a container that requests hugepages-<size>")
+	case 1:
+		return requested[0], nil
+	}
+	return 0, errors.New("emptyDir.medium HugePages is ambiguous: the pod requests pages of several sizes; use HugePages-<size>")
+}
+
+// requestedPageSizes are those of the huge pages that the pod requests, each once, in bytes.
+func requestedPageSizes(p *v1.Pod) ([]int64, error) {
+	var sizes []int64
+	for name := range resources.Requests(p) {
 		size, ok := strings.CutPrefix(string(name), v1.ResourceHugePagesPrefix)
 		if !ok {
 			continue
 		}
 		q, err := resource.ParseQuantity(size)
 		if err != nil {
-			return 0, fmt.Errorf("resource %s has no valid page size: %w", name, err)
+			return nil, fmt.Errorf("resource %s has no valid page size: %w", name, err)
 		}
-		if found != 0 {
-			return 0, errors.New("emptyDir.medium HugePages is ambiguous: the pod requests pages of several sizes; use HugePages-<size>")
+		if !slices.Contains(sizes, q.Value()) {
+			sizes = append(sizes, q.Value())
 		}
-		found = q.Value()
 	}
-	if found == 0 {
-		return 0, errors.New("emptyDir.medium HugePages needs a container that requests hugepages-<size>")
-	}
-	return found, nil
+	return sizes, nil
 }

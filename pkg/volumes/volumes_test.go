@@ -581,7 +581,9 @@ func TestHugePageSize_IsTheMediumsOrTheOnlyOneRequested(t *testing.T) {
 		want     int64
 		err      string
 	}{
-		"named":     {medium: "HugePages-1Gi", want: 1 << 30},
+		"named":     {medium: "HugePages-1Gi", requests: []string{"hugepages-2Mi", "hugepages-1Gi"}, want: 1 << 30},
+		"equal":     {medium: "HugePages-1024Ki", requests: []string{"hugepages-1Mi"}, want: 1 << 20},
+		"other":     {medium: "HugePages-1Gi", requests: []string{"hugepages-2Mi"}, err: "needs a container that requests hugepages-1Gi"},
 		"requested": {medium: "HugePages", requests: []string{"hugepages-2Mi"}, want: 2 << 20},
 		"none":      {medium: "HugePages", err: "needs a container that requests hugepages-<size>"},
 		"several":   {medium: "HugePages", requests: []string{"hugepages-2Mi", "hugepages-1Gi"}, err: "is ambiguous"},
