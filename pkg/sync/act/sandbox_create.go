@@ -17,6 +17,10 @@ import (
 
 func (e *Executor) createSandbox(ctx context.Context, in plan.Input, a plan.Action) error {
 	p := in.Desired.Pod
+	if err := prepareClaims(p); err != nil {
+		e.cfg.Event(p, "", v1.EventTypeWarning, "FailedPrepareDynamicResources", "Failed to prepare dynamic resources: "+err.Error())
+		return err
+	}
 	if a.Attempt > 0 {
 		e.cfg.Event(p, "", v1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
 	}
