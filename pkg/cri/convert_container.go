@@ -18,15 +18,16 @@ type Env struct{ Name, Value string }
 
 // Mount is one path of the host, or an image, in a container.
 type Mount struct {
-	HostPath      string
-	ContainerPath string // one that is not absolute is taken to begin at the root
-	ReadOnly      bool
-	RecursiveRO   bool // read-only with everything mounted below it; needs a handler with RecursiveReadOnly
-	Relabel       bool // SELinux
-	Propagation   v1.MountPropagationMode
-	Image         string         // image volume: the image's ID, in place of HostPath
-	ImageSubPath  string         // below the image's root
-	UserNamespace *UserNamespace // maps the owners of files into the pod's user namespace
+	HostPath       string
+	ContainerPath  string // one that is not absolute is taken to begin at the root
+	ReadOnly       bool
+	RecursiveRO    bool // read-only with everything mounted below it; needs a handler with RecursiveReadOnly
+	Relabel        bool // SELinux
+	Propagation    v1.MountPropagationMode
+	Image          string         // image volume: the image's ID, in place of HostPath
+	ImageReference string         // as the pod names it
+	ImageSubPath   string         // below the image's root
+	UserNamespace  *UserNamespace // maps the owners of files into the pod's user namespace
 }
 
 // Device is a device node in a container.
@@ -93,7 +94,7 @@ func Container(in ContainerInput) (*runtimeapi.ContainerConfig, error) {
 	for _, e := range in.Env {
 		cfg.Envs = append(cfg.Envs, &runtimeapi.KeyValue{Key: e.Name, Value: []byte(e.Value)})
 	}
-	if cfg.Mounts, err = mounts(in.Mounts); err != nil {
+	if cfg.Mounts, err = mounts(in.Pod, in.Mounts); err != nil {
 		return nil, fmt.Errorf("cannot set up container %s: %w", c.Name, err)
 	}
 	for _, d := range in.Devices {
@@ -141,7 +142,7 @@ func containerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) (map[strin
 	return m, nil
 }
 
-func mounts(in []Mount) ([]*runtimeapi.Mount, error) {
+func mounts(p *v1.Pod, in []Mount) ([]*runtimeapi.Mount, error) {
 	var out []*runtimeapi.Mount
 	for _, m := range in {
 		if m.RecursiveRO && !m.ReadOnly {
@@ -155,7 +156,7 @@ func mounts(in []Mount) ([]*runtimeapi.Mount, error) {
 			r.ContainerPath = path.Join("/", r.ContainerPath)
 		}
 		if m.Image != "" {
-			r.Image = &runtimeapi.ImageSpec{Image: m.Image}
+			r.Image = &runtimeapi.ImageSpec{Image: m.Image, UserSpecifiedImage: m.ImageReference, Annotations: p.Annotations}
 		}
 		switch m.Propagation {
 		case v1.MountPropagationNone, "":

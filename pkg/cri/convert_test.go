@@ -169,6 +169,7 @@ func TestContainer_DescribesContainer(t *testing.T) {
 			RunAsUser: new(int64(1000)), FSGroup: new(int64(2000)), SupplementalGroups: []int64{3000},
 			SeccompProfile: &v1.SeccompProfile{Type: v1.SeccompProfileTypeRuntimeDefault},
 		}
+		p.Annotations = map[string]string{"note": "it"}
 		c := &p.Spec.Containers[0]
 		c.Stdin, c.TTY = true, true
 		c.Lifecycle = &v1.Lifecycle{
@@ -193,7 +194,7 @@ func TestContainer_DescribesContainer(t *testing.T) {
 		Command: []string{"/web"}, Args: []string{"-v"}, Env: []Env{{"A", "1"}}, ExtraGroups: []int64{4000},
 		Mounts: []Mount{
 			{HostPath: "/h", ContainerPath: "/c", ReadOnly: true, RecursiveRO: true, Propagation: v1.MountPropagationHostToContainer},
-			{Image: "sha256:2", ContainerPath: "h/..//i", ImageSubPath: "d", ReadOnly: true},
+			{Image: "sha256:2", ImageReference: "data:1", ContainerPath: "h/..//i", ImageSubPath: "d", ReadOnly: true},
 		},
 		Devices: []Device{{"/dev/h", "/dev/c", "rw"}}, CDIDevices: []string{"v/d=1"},
 		Node: Node{
@@ -211,7 +212,7 @@ func TestContainer_DescribesContainer(t *testing.T) {
 		Envs: []*runtimeapi.KeyValue{{Key: "A", Value: []byte("1")}},
 		Mounts: []*runtimeapi.Mount{
 			{HostPath: "/h", ContainerPath: "/c", Readonly: true, RecursiveReadOnly: true, Propagation: runtimeapi.MountPropagation_PROPAGATION_HOST_TO_CONTAINER},
-			{ContainerPath: "/i", Readonly: true, Image: &runtimeapi.ImageSpec{Image: "sha256:2"}, ImageSubPath: "d"},
+			{ContainerPath: "/i", Readonly: true, Image: &runtimeapi.ImageSpec{Image: "sha256:2", UserSpecifiedImage: "data:1", Annotations: map[string]string{"note": "it"}}, ImageSubPath: "d"},
 		},
 		Devices:    []*runtimeapi.Device{{HostPath: "/dev/h", ContainerPath: "/dev/c", Permissions: "rw"}},
 		CDIDevices: []*runtimeapi.CDIDevice{{Name: "v/d=1"}},

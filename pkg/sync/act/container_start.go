@@ -239,6 +239,7 @@ func (e *Executor) volumeMount(ctx context.Context, p *v1.Pod, v volumes.Mount) 
 	if v.Image == nil {
 		return m, nil
 	}
+	m.ImageReference = v.Image.Reference
 	image, err := e.cfg.Runtime.ImageStatus(ctx, v.Image.Reference)
 	if err != nil {
 		return m, err
