@@ -60,6 +60,8 @@ func security(in ContainerInput) (*runtimeapi.LinuxContainerSecurityContext, err
 		return nil, err
 	}
 	out.Apparmor, err = apparmor(first(sc.AppArmorProfile, psc.AppArmorProfile))
+	//lint:ignore SA1019 older runtimes know this field alone
+	out.ApparmorProfile = oldAppArmor(out.Apparmor)
 	return out, err
 }
 
@@ -159,6 +161,19 @@ func apparmor(p *v1.AppArmorProfile) (*runtimeapi.SecurityProfile, error) {
 		return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: *p.LocalhostProfile}, nil
 	}
 	return nil, fmt.Errorf("appArmorProfile.type %q is none of RuntimeDefault, Unconfined, Localhost", p.Type)
+}
+
+// oldAppArmor is the profile as CRI named it before it had a type.
+func oldAppArmor(p *runtimeapi.SecurityProfile) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.ProfileType == runtimeapi.SecurityProfile_RuntimeDefault:
+		return v1.DeprecatedAppArmorBetaProfileRuntimeDefault
+	case p.ProfileType == runtimeapi.SecurityProfile_Unconfined:
+		return v1.DeprecatedAppArmorBetaProfileNameUnconfined
+	}
+	return v1.DeprecatedAppArmorBetaProfileNamePrefix + p.LocalhostRef
 }
 
 func selinux(o *v1.SELinuxOptions) *runtimeapi.SELinuxOption {

@@ -245,6 +245,8 @@ func TestContainer_DescribesContainer(t *testing.T) {
 				MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths,
 				Seccomp:  &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault},
 				Apparmor: &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: "mine"},
+				//lint:ignore SA1019 older runtimes know this field alone
+				ApparmorProfile: "localhost/mine",
 			},
 		},
 	}
