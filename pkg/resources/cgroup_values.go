@@ -82,6 +82,10 @@ func ClassCgroup(class v1.PodQOSClass, pods []*v1.Pod, c Capacity) CgroupValues 
 // PodCgroup derives a pod's cgroup values. A limit holds for the pod only when each of its containers has it, as the
 // others may use what they like.
 func PodCgroup(p *v1.Pod, cfs CFS, c Capacity) CgroupValues {
+	requests := Requests(p)
+	if QOSClass(p) == v1.PodQOSBestEffort { // an overhead does not make it weigh more
+		return CgroupValues{CPUShares: CPUShares(0), HugePages: hugePages(requests, c)}
+	}
 	cpuLimited, memoryLimited := true, true
 	limits := resourcehelper.PodLimits(p, resourcehelper.PodResourcesOptions{
 		ContainerFn: func(r v1.ResourceList, _ resourcehelper.ContainerType) {
@@ -93,7 +97,6 @@ func PodCgroup(p *v1.Pod, cfs CFS, c Capacity) CgroupValues {
 		cpuLimited = cpuLimited || !p.Spec.Resources.Limits.Cpu().IsZero()
 		memoryLimited = memoryLimited || !p.Spec.Resources.Limits.Memory().IsZero()
 	}
-	requests := Requests(p)
 	values := CgroupValues{CPUShares: CPUShares(requests.Cpu().MilliValue()), HugePages: hugePages(requests, c)}
 	if cpuLimited && cfs.Quota {
 		values.CPUPeriod = cfs.period()

@@ -62,6 +62,8 @@ func TestQOSClass(t *testing.T) {
 func TestPodCgroup(t *testing.T) {
 	overhead := podOf(reqs(list("cpu", "500m"), list("cpu", "1", "memory", "100Mi")))
 	overhead.Spec.Overhead = list("cpu", "250m", "memory", "28Mi")
+	alone := podOf(reqs(nil, nil))
+	alone.Spec.Overhead = list("cpu", "50m", "memory", "28Mi")
 	podLevel := podOf(reqs(nil, nil))
 	podLevel.Spec.Resources = &v1.ResourceRequirements{Limits: list("memory", "64Mi")}
 	for name, tc := range map[string]struct {
@@ -76,6 +78,7 @@ func TestPodCgroup(t *testing.T) {
 		"no quota":           {podOf(reqs(list("cpu", "1"), list("cpu", "2", "memory", "1Mi"))), false, 0, CgroupValues{CPUShares: 1024, Memory: 1 << 20}},
 		"another period":     {podOf(reqs(list("cpu", "1m"), list("cpu", "1"))), true, 10 * time.Millisecond, CgroupValues{CPUShares: 2, CPUQuota: 10000, CPUPeriod: 10000}},
 		"overhead":           {overhead, true, 0, CgroupValues{CPUShares: 768, CPUQuota: 125000, CPUPeriod: 100000, Memory: 128 << 20}},
+		"overhead alone":     {alone, true, 0, CgroupValues{CPUShares: 2}},
 		"pod level":          {podLevel, true, 0, CgroupValues{CPUShares: 2, Memory: 64 << 20}},
 	} {
 		if diff := cmp.Diff(tc.want, PodCgroup(tc.pod, CFS{Quota: tc.quota, Period: tc.period}, Capacity{})); diff != "" {
