@@ -30,8 +30,11 @@ func (b *build) container(role pod.Role, c *v1.Container) v1.ContainerStatus {
 	if prior != nil && prior.ContainerID != "" && (newest == nil || int32(newest.Attempt) < prior.RestartCount) {
 		return b.missing(role, c, prior)
 	}
+	mounts := volumeMounts(c, b.host.RecursiveReadOnly)
 	if newest == nil {
-		s := v1.ContainerStatus{Name: c.Name, Image: c.Image, Started: new(false), State: b.waiting(c.Name, prior)}
+		s := v1.ContainerStatus{
+			Name: c.Name, Image: c.Image, Started: new(false), State: b.waiting(c.Name, prior), VolumeMounts: mounts,
+		}
 		if prior != nil {
 			s.RestartCount = prior.RestartCount
 		}
@@ -39,7 +42,7 @@ func (b *build) container(role pod.Role, c *v1.Container) v1.ContainerStatus {
 	}
 	s := v1.ContainerStatus{
 		Name: c.Name, RestartCount: int32(newest.Attempt), Image: cmp.Or(newest.Image, c.Image), ImageID: newest.ImageID,
-		ContainerID: b.host.Runtime + "://" + newest.ID, User: user(newest.User), VolumeMounts: volumeMounts(c, b.host.RecursiveReadOnly),
+		ContainerID: b.host.Runtime + "://" + newest.ID, User: user(newest.User), VolumeMounts: mounts,
 	}
 	if prior != nil {
 		s.RestartCount = max(s.RestartCount, prior.RestartCount)

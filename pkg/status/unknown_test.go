@@ -67,3 +67,11 @@ func TestBuild_OfARejectedPodTellsWhyAlone(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
+
+func TestBuild_TellsTheMountsOfAContainerThatWasNeverMade(t *testing.T) {
+	p := testPod(v1.Container{Name: "a", VolumeMounts: []v1.VolumeMount{{Name: "v", MountPath: "/v", ReadOnly: true}}})
+	want := []v1.VolumeMountStatus{{Name: "v", MountPath: "/v", ReadOnly: true, RecursiveReadOnly: new(v1.RecursiveReadOnlyDisabled)}}
+	if d := cmp.Diff(want, build(input(p)).ContainerStatuses[0].VolumeMounts); d != "" {
+		t.Error(d)
+	}
+}
