@@ -125,6 +125,20 @@ func PodSize(p *v1.Pod, cfs CFS) CgroupValues {
 	return values
 }
 
+// OverheadSize is a pod's overhead, as a request and a limit at once: the runtime is told of it besides PodSize. Nil: there is none.
+func OverheadSize(p *v1.Pod, cfs CFS) *CgroupValues {
+	if len(p.Spec.Overhead) == 0 {
+		return nil
+	}
+	milli := p.Spec.Overhead.Cpu().MilliValue()
+	values := &CgroupValues{CPUShares: CPUShares(milli), Memory: p.Spec.Overhead.Memory().Value()}
+	if cfs.Quota {
+		values.CPUPeriod = cfs.period()
+		values.CPUQuota = CPUQuota(milli, values.CPUPeriod)
+	}
+	return values
+}
+
 // ContainerCgroup derives a container's cgroup values. A limit that it does not set is the pod's (KEP-2837).
 func ContainerCgroup(p *v1.Pod, r v1.ResourceRequirements, cfs CFS, c Capacity) CgroupValues {
 	limits := v1.ResourceList{}

@@ -79,6 +79,25 @@ func TestPodSize_IsWhatContainersHaveTogether(t *testing.T) {
 	}
 }
 
+func TestOverheadSize_IsARequestAndALimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		overhead v1.ResourceList
+		cfs      CFS
+		want     *CgroupValues
+	}{
+		"none":        {nil, CFS{Quota: true}, nil},
+		"both":        {list("cpu", "250m", "memory", "1Mi"), CFS{Quota: true}, &CgroupValues{CPUShares: 256, CPUQuota: 25000, CPUPeriod: 100000, Memory: 1 << 20}},
+		"memory only": {list("memory", "1Mi"), CFS{Quota: true}, &CgroupValues{CPUShares: 2, CPUPeriod: 100000, Memory: 1 << 20}},
+		"no quota":    {list("cpu", "1"), CFS{}, &CgroupValues{CPUShares: 1024}},
+	} {
+		p := podOf(reqs(nil, nil))
+		p.Spec.Overhead = c.overhead
+		if d := cmp.Diff(c.want, OverheadSize(p, c.cfs)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
 func TestPodCgroup_LimitsHugePagesToWhatThePodRequests(t *testing.T) {
 	node := Capacity{HugePages: map[string]int64{"2Mi": 0, "1Gi": 0}}
 	p := podOf(reqs(list("hugepages-2Mi", "4Mi"), list("hugepages-2Mi", "4Mi")), reqs(list("hugepages-2Mi", "2Mi"), list("hugepages-2Mi", "2Mi")))

@@ -22,7 +22,7 @@ func (e *Executor) resizePod(ctx context.Context, in plan.Input) error {
 		e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeStarted", "Pod resize started")
 	}
 	if box := in.Observed.Sandbox(); box != nil && box.Ready {
-		if err := e.cfg.Runtime.UpdatePodSandboxResources(ctx, box.ID, e.sandboxResources(p), overhead(p)); err != nil {
+		if err := e.cfg.Runtime.UpdatePodSandboxResources(ctx, box.ID, e.sandboxResources(p), e.overhead(p)); err != nil {
 			e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
 			return err
 		}

@@ -116,7 +116,7 @@ func (e *Executor) sandboxConfig(p *v1.Pod, attempt uint32) (*runtimeapi.PodSand
 	}
 	return cri.Sandbox(cri.SandboxInput{
 		Pod: p, Attempt: attempt, LogRoot: e.cfg.Paths.PodLogs, Hostname: hostname, UserNamespace: users,
-		Overhead: overhead(p), Resources: e.sandboxResources(p),
+		Overhead: e.overhead(p), Resources: e.sandboxResources(p),
 		DNS:          cri.DNS{Servers: r.servers, Searches: r.searches, Options: r.options},
 		CgroupParent: e.cfg.Cgroups.Parent(p),
 		Seccomp:      e.cfg.Paths.Seccomp,
@@ -129,15 +129,12 @@ func (e *Executor) sandboxResources(p *v1.Pod) *cri.Resources {
 	return &cri.Resources{CPUShares: v.CPUShares, CPUQuota: v.CPUQuota, CPUPeriod: v.CPUPeriod, MemoryLimit: v.Memory}
 }
 
-func overhead(p *v1.Pod) *cri.Resources {
-	if len(p.Spec.Overhead) == 0 {
+func (e *Executor) overhead(p *v1.Pod) *cri.Resources {
+	v := resources.OverheadSize(p, e.cfg.Limits.CFS)
+	if v == nil {
 		return nil
 	}
-	r := &cri.Resources{MemoryLimit: p.Spec.Overhead.Memory().Value()}
-	if milli := p.Spec.Overhead.Cpu().MilliValue(); milli > 0 {
-		r.CPUShares = resources.CPUShares(milli)
-	}
-	return r
+	return &cri.Resources{CPUShares: v.CPUShares, CPUQuota: v.CPUQuota, CPUPeriod: v.CPUPeriod, MemoryLimit: v.Memory}
 }
 
 // resolver reads the node's resolver configuration, which may change while the agent runs, and applies the pod's.
