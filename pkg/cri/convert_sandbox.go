@@ -46,12 +46,12 @@ func ContainerLogPath(container string, attempt uint32) string {
 	return filepath.Join(container, strconv.FormatUint(uint64(attempt), 10)+".log")
 }
 
-// Hostname is the pod's host name: spec.hostname, else its name cut to 63 characters.
+// Hostname is the pod's host name: spec.hostnameOverride, else spec.hostname, else its name, cut to 63 characters.
 func Hostname(p *v1.Pod) string {
-	if p.Spec.HostnameOverride != nil && *p.Spec.HostnameOverride != "" {
-		return *p.Spec.HostnameOverride
-	}
 	name := p.Spec.Hostname
+	if o := p.Spec.HostnameOverride; o != nil && *o != "" {
+		name = *o
+	}
 	if name == "" {
 		name = p.Name
 	}

@@ -345,6 +345,7 @@ func TestHostname_FitsOneLabel(t *testing.T) {
 		"pod name":        {name: "web", want: "web"},
 		"spec.hostname":   {name: "web", spec: v1.PodSpec{Hostname: "h"}, want: "h"},
 		"override":        {name: "web", spec: v1.PodSpec{Hostname: "h", HostnameOverride: new("o.example")}, want: "o.example"},
+		"override, cut":   {name: "web", spec: v1.PodSpec{HostnameOverride: new(long + ".ab")}, want: long},
 		"cut":             {name: long + "bcd", want: long + "b"},
 		"cut at a hyphen": {name: long + "-cd", want: long},
 	}
