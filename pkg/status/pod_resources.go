@@ -8,7 +8,7 @@ import (
 )
 
 // resources reports what the pod as a whole was given (KEP-5419): before it runs what its specification comes to, then what
-// its cgroup holds where that limits something.
+// its cgroup holds where that limits something, and else the limits of those containers that have one.
 func (b *build) resources() {
 	p := b.in.Desired.Pod
 	requests, limits := resources.Requests(p), resources.Limits(p)
@@ -42,6 +42,14 @@ func (b *build) resources() {
 	}
 	if cgroup.Memory > 0 {
 		set(&given.Limits, v1.ResourceMemory, *resource.NewQuantity(cgroup.Memory, resource.BinarySI))
+	}
+	for _, name := range [...]v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory} { // what some containers alone have does not limit the pod
+		if _, limited := given.Limits[name]; limited {
+			continue
+		}
+		if q, ok := limits[name]; ok {
+			set(&given.Limits, name, q)
+		}
 	}
 }
 

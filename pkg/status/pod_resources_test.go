@@ -56,14 +56,15 @@ func TestBuild_ReportsTheResourcesOfAPodThatRuns(t *testing.T) {
 		allocated  v1.ResourceList
 		want       v1.ResourceRequirements
 	}{
-		"nothing asked":        {containers: []v1.ResourceRequirements{{}}},
-		"containers alone":     {containers: []v1.ResourceRequirements{need(list("100m", "1Mi"), list("1", "2Mi")), need(list("150m", ""), list("1", "2Mi"))}, allocated: list("250m", "1Mi"), want: need(list("250m", "1Mi"), list("2", "4Mi"))},
-		"one has no limit":     {containers: []v1.ResourceRequirements{need(list("100m", ""), list("1", "2Mi")), {}}, allocated: list("100m", ""), want: need(list("100m", ""), nil)},
-		"the pod's own":        {level: new(need(list("1", "64Mi"), list("2", "64Mi"))), containers: []v1.ResourceRequirements{{}}, allocated: list("1", "64Mi"), want: need(list("1", "64Mi"), list("2", "64Mi"))},
-		"the least of the CPU": {containers: []v1.ResourceRequirements{need(list("1m", ""), nil)}, allocated: list("1m", "")},
-		"the least limit":      {containers: []v1.ResourceRequirements{need(list("1m", ""), list("1m", ""))}, allocated: list("1m", "")},
-		"the pod's least":      {level: new(need(list("1m", ""), list("1m", ""))), containers: []v1.ResourceRequirements{{}}, allocated: list("1m", ""), want: need(list("1m", ""), list("1m", ""))},
-		"a bit more":           {level: new(need(list("11m", ""), list("11m", ""))), containers: []v1.ResourceRequirements{{}}, allocated: list("11m", ""), want: need(list("11m", ""), list("11m", ""))},
+		"nothing asked":                   {containers: []v1.ResourceRequirements{{}}},
+		"containers alone":                {containers: []v1.ResourceRequirements{need(list("100m", "1Mi"), list("1", "2Mi")), need(list("150m", ""), list("1", "2Mi"))}, allocated: list("250m", "1Mi"), want: need(list("250m", "1Mi"), list("2", "4Mi"))},
+		"one has no limit":                {containers: []v1.ResourceRequirements{need(list("100m", ""), list("1", "2Mi")), {}}, allocated: list("100m", ""), want: need(list("100m", ""), list("1", "2Mi"))},
+		"the pod's own and a container's": {level: new(need(list("1", "64Mi"), list("2", ""))), containers: []v1.ResourceRequirements{need(nil, list("1", "2Mi")), {}}, allocated: list("1", "64Mi"), want: need(list("1", "64Mi"), list("2", "2Mi"))},
+		"the pod's own":                   {level: new(need(list("1", "64Mi"), list("2", "64Mi"))), containers: []v1.ResourceRequirements{{}}, allocated: list("1", "64Mi"), want: need(list("1", "64Mi"), list("2", "64Mi"))},
+		"the least of the CPU":            {containers: []v1.ResourceRequirements{need(list("1m", ""), nil)}, allocated: list("1m", "")},
+		"the least limit":                 {containers: []v1.ResourceRequirements{need(list("1m", ""), list("1m", ""))}, allocated: list("1m", ""), want: need(nil, list("1m", ""))},
+		"the pod's least":                 {level: new(need(list("1m", ""), list("1m", ""))), containers: []v1.ResourceRequirements{{}}, allocated: list("1m", ""), want: need(list("1m", ""), list("1m", ""))},
+		"a bit more":                      {level: new(need(list("11m", ""), list("11m", ""))), containers: []v1.ResourceRequirements{{}}, allocated: list("11m", ""), want: need(list("11m", ""), list("11m", ""))},
 	} {
 		p := testPod()
 		var all []string
