@@ -185,7 +185,7 @@ func TestPodResolver(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec v1.PodSpec
 		want resolver
-		cut  bool
+		cut  []string
 	}{
 		"Default is the host's": {spec: v1.PodSpec{DNSPolicy: v1.DNSDefault}, want: host},
 		"ClusterFirst": {
@@ -195,7 +195,8 @@ func TestPodResolver(t *testing.T) {
 		"ClusterFirst on the host network is Default": {spec: v1.PodSpec{DNSPolicy: v1.DNSClusterFirst, HostNetwork: true}, want: host},
 		"None with its own": {
 			spec: v1.PodSpec{DNSPolicy: v1.DNSNone, DNSConfig: &v1.PodDNSConfig{Nameservers: []string{"1", "2", "3", "4"}, Options: []v1.PodDNSConfigOption{{Name: "ndots", Value: new("2")}, {Name: "edns0"}}}},
-			want: resolver{servers: []string{"1", "2", "3"}, options: []string{"ndots:2", "edns0"}}, cut: true,
+			want: resolver{servers: []string{"1", "2", "3"}, options: []string{"ndots:2", "edns0"}},
+			cut:  []string{"Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 1 2 3"},
 		},
 		"Default with more": {
 			spec: v1.PodSpec{DNSPolicy: v1.DNSDefault, DNSConfig: &v1.PodDNSConfig{Searches: []string{"corp", "x"}, Options: []v1.PodDNSConfigOption{{Name: "timeout", Value: new("5")}}}},
@@ -203,13 +204,22 @@ func TestPodResolver(t *testing.T) {
 		},
 		"too many searches": {
 			spec: v1.PodSpec{DNSPolicy: v1.DNSNone, DNSConfig: &v1.PodDNSConfig{Searches: many}},
-			want: resolver{searches: many[:32]}, cut: true,
+			want: resolver{searches: many[:32]},
+			cut:  []string{"Search Line limits were exceeded, some search paths have been omitted, the applied search line is: " + strings.Join(many[:32], " ")},
+		},
+		"a search too long": {
+			spec: v1.PodSpec{DNSPolicy: v1.DNSNone, DNSConfig: &v1.PodDNSConfig{Searches: []string{"a", strings.Repeat("l", 254), "b"}}},
+			want: resolver{searches: []string{"a", "b"}},
+			cut:  []string{"Search Line limits were exceeded, some search paths have been omitted, the applied search line is: a b"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, cut := podResolver(&v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}, Spec: c.spec}, host, []string{"10.96.0.10"}, "c.local")
-			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(resolver{})); d != "" || cut != c.cut {
-				t.Errorf("cut %v, want %v (-want +got):\n%s", cut, c.cut, d)
+			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(resolver{})); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(c.cut, cut); d != "" {
+				t.Errorf("cut (-want +got):\n%s", d)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Limits of a resolver configuration, as the C library and Kubernetes have them.
@@ -40,8 +41,8 @@ func parseResolver(text string) resolver {
 }
 
 // podResolver applies the pod's dnsPolicy and dnsConfig. Host is the node's own configuration. With no cluster DNS server,
-// ClusterFirst falls back to the host's. Cut reports that a limit dropped something.
-func podResolver(p *v1.Pod, host resolver, clusterDNS []string, domain string) (r resolver, cut bool) {
+// ClusterFirst falls back to the host's. Cut tells of what a limit dropped.
+func podResolver(p *v1.Pod, host resolver, clusterDNS []string, domain string) (r resolver, cut []string) {
 	cluster := p.Spec.DNSPolicy == v1.DNSClusterFirstWithHostNet || p.Spec.DNSPolicy == v1.DNSClusterFirst && !p.Spec.HostNetwork
 	switch {
 	case p.Spec.DNSPolicy == v1.DNSNone:
@@ -86,16 +87,21 @@ func mergeOptions(old []string, more []v1.PodDNSConfigOption) []string {
 	return out
 }
 
-func limit(r resolver) (resolver, bool) {
-	cut := false
+// limit drops what is too much, and tells what is left of each line that was too long.
+func limit(r resolver) (resolver, []string) {
+	var cut []string
 	if len(r.servers) > maxNameservers {
-		r.servers, cut = r.servers[:maxNameservers], true
+		r.servers = r.servers[:maxNameservers]
+		cut = append(cut, "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "+strings.Join(r.servers, " "))
 	}
-	if len(r.searches) > maxSearches {
-		r.searches, cut = r.searches[:maxSearches], true
-	}
+	all := len(r.searches) // older C libraries abort at a name that is too long
+	r.searches = slices.Clone(r.searches[:min(all, maxSearches)])
+	r.searches = slices.DeleteFunc(r.searches, func(s string) bool { return len(s) > validation.DNS1123SubdomainMaxLength })
 	for len(strings.Join(r.searches, " ")) > maxSearchLength {
-		r.searches, cut = r.searches[:len(r.searches)-1], true
+		r.searches = r.searches[:len(r.searches)-1]
+	}
+	if len(r.searches) < all {
+		cut = append(cut, "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "+strings.Join(r.searches, " "))
 	}
 	return r, cut
 }

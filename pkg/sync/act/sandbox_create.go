@@ -148,9 +148,8 @@ func (e *Executor) resolver(p *v1.Pod) (resolver, error) {
 		host = parseResolver(string(b))
 	}
 	r, cut := podResolver(p, host, e.cfg.DNS.Servers, e.cfg.DNS.Domain)
-	if cut {
-		e.cfg.Event(p, "", v1.EventTypeWarning, "DNSConfigForming",
-			"Nameserver or search limits were exceeded, some were omitted: 3 nameservers, 32 search paths and 2048 characters of them are used")
+	for _, message := range cut {
+		e.cfg.Event(p, "", v1.EventTypeWarning, "DNSConfigForming", message)
 	}
 	return r, nil
 }
