@@ -57,6 +57,9 @@ func (l *Lines) addValue(what string, v any) {
 		}
 	case []any:
 		keys := keysOf(v)
+		if unordered.MatchString(what) {
+			keys = texts(v)
+		}
 		for i, value := range v {
 			l.addValue(what+"["+keys[i]+"]", value)
 		}
@@ -66,6 +69,16 @@ func (l *Lines) addValue(what string, v any) {
 	default:
 		l.add(what, v)
 	}
+}
+
+// unordered are lists whose order is one of chance under a kubelet.
+var unordered = regexp.MustCompile(`\.dnsConfig\.options$`)
+
+func texts(list []any) (out []string) {
+	for _, v := range list {
+		out = append(out, fmt.Sprint(v))
+	}
+	return out
 }
 
 // listKeys name an entry of a list, so that one more entry is one difference and not one in each that follows.
@@ -112,6 +125,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`\b10\.242\.\d+\.\d+\b`), "<service-ip>"},
 	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
 	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
+	{regexp.MustCompile(`\.hostId = [1-9]\d+`), ".hostId = <range>"},
 	{regexp.MustCompile(`/proc/thread-self/fd/\d+`), "/proc/thread-self/fd/<n>"},
 	{regexp.MustCompile(`\bused: \d+, capacity: \d+`), "used: <used>, capacity: <capacity>"},
 }

@@ -27,7 +27,7 @@ import (
 
 const (
 	nodeName = "node"
-	atOnce   = 8                       // cases
+	atOnce   = 12                      // cases
 	overIn   = 60 * time.Second        // a case that is not is recorded as such
 	late     = 5 * time.Second         // events come after what they tell of, when an agent has more urgent things to say
 	quiet    = 1500 * time.Millisecond // a case is looked at when nothing has changed for so long: a kubelet looks around each second
@@ -77,8 +77,8 @@ func (n Names) addMachine(t *testing.T) {
 	n["HOSTNAME="+host], n[strings.Trim(strconv.Quote(string(hosts)), `"`)] = "HOSTNAME=<host>", "<hosts>"
 }
 
-// Run starts a kubelet, or else the agent, with all that it needs, and returns the records of cases.
-func Run(t *testing.T, isKubelet bool, cases []Case) Records {
+// Run starts a kubelet, or the agent when there is none, with all that it needs, and returns the records of cases.
+func Run(t *testing.T, kubelet string, cases []Case) Records {
 	t.Helper()
 	e := testbed.New(t)
 	cp := e.APIServer()
@@ -92,7 +92,8 @@ func Run(t *testing.T, isKubelet bool, cases []Case) Records {
 	}
 	n.watch()
 	n.agent = e.Agent(testbed.AgentConfig{
-		IsKubelet: isKubelet, Containerd: n.cd, ControlPlane: cp, NodeName: nodeName, Kubelet: n.settings(), Hook: n.requests.hook,
+		Program: kubelet, Containerd: n.cd, ControlPlane: cp, NodeName: nodeName, Kubelet: n.settings(), Hook: n.requests.hook,
+		Own: map[string]any{"startLimit": 2 * atOnce}, // what waits for its turn is told of late
 	})
 	testbed.Eventually(t, overIn, "the node is Ready", n.ready)
 	n.names = Names{

@@ -108,6 +108,9 @@ func reason(reason, message string) string {
 // settled reports whether a case is over, which is when its pod is ready or has ended, or what it names: "running", "ended", "waiting
 // Reason" of a container, "event Reason".
 func settled(until string, st v1.PodStatus, events []v1.Event) bool {
+	if st.StartTime == nil { // the node has said nothing yet
+		return false
+	}
 	what, name, _ := strings.Cut(until, " ")
 	switch what {
 	case "running":

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/minikubelet/minikubelet/test/compare"
+	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
 
 var (
@@ -42,7 +43,7 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	kubelet := kubeletRecords(t, corpus, cases)
-	agent := runApart(t, "the agent runs the cases", false, cases)
+	agent := runApart(t, "the agent runs the cases", "", cases)
 	for _, c := range cases {
 		t.Run(c.File+"/"+c.Name, func(t *testing.T) {
 			if kubelet[c.Name] == nil {
@@ -69,7 +70,7 @@ func kubeletRecords(t *testing.T, corpus, cases []compare.Case) compare.Records 
 	if !*withKubelet {
 		return old
 	}
-	now := runApart(t, "a kubelet runs the cases", true, cases)
+	now := runApart(t, "a kubelet runs the cases", testbed.Tool(t, "kubelet"), cases)
 	for _, c := range cases {
 		for _, line := range old[c.Name].Minus(now[c.Name]) {
 			t.Logf("%s: the kubelet no longer has: %s", c.Name, line)
@@ -88,9 +89,9 @@ func kubeletRecords(t *testing.T, corpus, cases []compare.Case) compare.Records 
 }
 
 // runApart runs in a test of its own, which is over before anything is compared.
-func runApart(t *testing.T, name string, isKubelet bool, cases []compare.Case) (r compare.Records) {
+func runApart(t *testing.T, name, kubelet string, cases []compare.Case) (r compare.Records) {
 	t.Helper()
-	if !t.Run(name, func(t *testing.T) { r = compare.Run(t, isKubelet, cases) }) {
+	if !t.Run(name, func(t *testing.T) { r = compare.Run(t, kubelet, cases) }) {
 		t.FailNow()
 	}
 	return r

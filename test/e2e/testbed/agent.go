@@ -21,7 +21,7 @@ import (
 // AgentConfig says how to run the agent. Only Containerd is needed.
 type AgentConfig struct {
 	Containerd   *Containerd
-	IsKubelet    bool           // run the tools' kubelet in its place, in the same directories; it has no Socket and no CLI
+	Program      string         // a kubelet's, to run in its place in the same directories: it has no Socket and no CLI
 	ControlPlane *ControlPlane  // join it; nil runs standalone
 	NodeName     string         // default node-N
 	Kubelet      map[string]any // fields of KubeletConfiguration, beside and over the harness's own
@@ -71,8 +71,7 @@ func (e *Env) Agent(c AgentConfig) *Agent {
 	if a.NodeName == "" {
 		a.NodeName = "node-" + strconv.Itoa(e.N)
 	}
-	if c.IsKubelet {
-		a.program = Tool(e.t, "kubelet")
+	if a.program = c.Program; c.Program != "" {
 		e.makeCgroupRoot()
 	} else {
 		a.program = AgentBinary(e.t)
@@ -89,7 +88,7 @@ func (e *Env) Agent(c AgentConfig) *Agent {
 	if c.ControlPlane != nil {
 		a.args = append(a.args, "--kubeconfig="+c.ControlPlane.NodeKubeconfig(a.NodeName))
 	}
-	if c.IsKubelet {
+	if c.Program != "" {
 		a.args = append(a.args, "--cert-dir="+e.Path("agent", "pki"))
 	}
 	a.args = append(a.args, c.Args...)
@@ -154,12 +153,12 @@ func (a *Agent) writeConfig(c AgentConfig) string {
 		"localAPI": map[string]any{"socket": a.Socket},
 		"network":  map[string]any{"provider": "agent", "confDir": a.cd.ConfDir, "binDir": a.cd.BinDir},
 	}
-	if c.IsKubelet {
+	if c.Program != "" {
 		kubelet["failCgroupV1"] = false
 	}
 	maps.Copy(kubelet, c.Kubelet)
 	docs := []map[string]any{kubelet}
-	if !c.IsKubelet {
+	if c.Program == "" {
 		maps.Copy(own, c.Own)
 		docs = append(docs, own)
 	}
