@@ -166,6 +166,27 @@ func TestRead_FollowsLikeItReads(t *testing.T) {
 	}
 }
 
+// Between the renaming of a full log and the runtime's making of the next one there is none under its name.
+func TestRead_WaitsForALogThatIsRotated(t *testing.T) {
+	for _, follow := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "0.log")
+		writeLog(t, path+".20260102-030405", three)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(50 * time.Millisecond)
+			if err := os.Rename(writeLog(t, path+".new", three), path); err != nil {
+				t.Error(err)
+			}
+		})
+		var out bytes.Buffer
+		ended := func(context.Context, string) (bool, error) { return false, nil }
+		if err := Read(t.Context(), Log{Path: path, Running: ended}, Options{Follow: follow}, &out, &out); err != nil || out.String() != "one\ntwo\nthree\n" {
+			t.Errorf("follow %v: %q, %v", follow, out.String(), err)
+		}
+		wg.Wait()
+	}
+}
+
 func TestRead_SaysThatThereIsNoLog(t *testing.T) {
 	if err := Read(t.Context(), Log{Path: filepath.Join(t.TempDir(), "0.log")}, Options{}, nil, nil); !errors.Is(err, ErrNoLog) {
 		t.Errorf("Read() = %v, want ErrNoLog", err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -38,6 +40,7 @@ var ErrNoLog = errors.New("there is no log")
 // Read copies a log to stdout and stderr, which may be the same writer. The end of the context ends a follower without an
 // error.
 func Read(ctx context.Context, l Log, o Options, stdout, stderr io.Writer) error {
+	awaitReopened(ctx, l.Path)
 	var err error
 	if o.Follow {
 		err = follow(ctx, l, o, stdout, stderr)
@@ -53,6 +56,35 @@ func Read(ctx context.Context, l Log, o Options, stdout, stderr io.Writer) error
 		return fmt.Errorf("cannot read %s: %w: %w", l.Path, ErrNoLog, err)
 	}
 	return fmt.Errorf("cannot read log %s: %w", l.Path, err)
+}
+
+// reopening is how long a log that is rotated may have no file under its name: until the runtime has made the next one.
+const reopening = time.Second
+
+// awaitReopened waits for the next file of a log that is being rotated. Whether it came, who opens it sees.
+func awaitReopened(ctx context.Context, path string) {
+	if !missing(path) || !wasRotated(path) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, reopening)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for ctx.Err() == nil && missing(path) {
+		select {
+		case <-ctx.Done():
+		case <-again.C:
+		}
+	}
+}
+
+// wasRotated reports whether there is an older file of a log.
+func wasRotated(path string) (was bool) {
+	_ = eachName(filepath.Dir(path), func(name string) { // without the directory there is none
+		stamp, ok := strings.CutPrefix(name, filepath.Base(path)+".")
+		was = was || ok && isStamp(strings.TrimSuffix(stamp, gzSuffix))
+	})
+	return was
 }
 
 // Tail returns the end of a log: at most so many lines, and of them the last maxBytes bytes.
