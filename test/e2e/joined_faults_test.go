@@ -14,7 +14,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
@@ -117,11 +116,7 @@ func (j *joined) clientCertificate(life time.Duration) {
 func (j *joined) hog() (stop func()) {
 	j.t.Helper()
 	j.Apply(fmt.Sprintf(throttle, j.agent.NodeName))
-	config, err := clientcmd.BuildConfigFromFlags("", j.NodeKubeconfig(j.agent.NodeName))
-	if err != nil {
-		j.t.Fatal(err)
-	}
-	client, err := rest.HTTPClientFor(config)
+	client, err := rest.HTTPClientFor(j.env.RESTConfigOf(j.NodeKubeconfig(j.agent.NodeName)))
 	if err != nil {
 		j.t.Fatal(err)
 	}

@@ -223,11 +223,23 @@ func (cp *ControlPlane) NodeKubeconfig(name string) string {
 // RESTConfig is the administrator's, without a client-side rate limit.
 func (cp *ControlPlane) RESTConfig() *rest.Config {
 	cp.e.t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", cp.AdminKubeconfig)
-	if err != nil {
-		cp.e.t.Fatalf("cannot read the administrator's kubeconfig: %v", err)
-	}
+	config := cp.e.RESTConfigOf(cp.AdminKubeconfig)
 	config.QPS = -1
+	return config
+}
+
+// RESTConfigOf is that of a kubeconfig. It holds the certificates themselves: a client's connections are shared by the names
+// of their files, and the Env of an earlier test may have had its certificates under the same names.
+func (e *Env) RESTConfigOf(kubeconfig string) *rest.Config {
+	e.t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err == nil {
+		err = rest.LoadTLSFiles(config)
+	}
+	if err != nil {
+		e.t.Fatalf("cannot use the kubeconfig %s: %v", kubeconfig, err)
+	}
+	config.CAFile, config.CertFile, config.KeyFile = "", "", ""
 	return config
 }
 

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
@@ -27,11 +26,7 @@ func TestControlPlane_ServesKubectlAndHoldsNodesToTheirOwn(t *testing.T) {
 		t.Error(err)
 	}
 
-	config, err := clientcmd.BuildConfigFromFlags("", cp.NodeKubeconfig("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := kubernetes.NewForConfig(config)
+	node, err := kubernetes.NewForConfig(e.RESTConfigOf(cp.NodeKubeconfig("a")))
 	if err != nil {
 		t.Fatal(err)
 	}
