@@ -33,6 +33,9 @@ type ControlPlane struct {
 	start   func()  // the API server again, for tests that take it away
 }
 
+// startBound is how long a control plane may take to come up where several do at once. It bounds, and measures nothing.
+const startBound = 2 * time.Minute
+
 // ControlPlane starts etcd, the API server, the controller manager and the scheduler at once, and waits until the API
 // server is ready and the default service account, which every pod needs, is there. The API server is given more flags.
 func (e *Env) ControlPlane(api ...string) *ControlPlane {
@@ -46,7 +49,7 @@ func (e *Env) ControlPlane(api ...string) *ControlPlane {
 	cp.startControllers()
 	cp.startScheduler()
 	cp.waitReady()
-	Eventually(e.t, 30*time.Second, "the default service account exists", func() error {
+	Eventually(e.t, startBound, "the default service account exists", func() error {
 		_, err := cp.Kubectl("get", "serviceaccount", "default")
 		return err
 	})
@@ -136,7 +139,7 @@ func (cp *ControlPlane) startScheduler() {
 
 func (cp *ControlPlane) waitReady() {
 	cp.e.t.Helper()
-	Eventually(cp.e.t, 60*time.Second, "the API server is ready", func() error {
+	Eventually(cp.e.t, startBound, "the API server is ready", func() error {
 		for what, p := range map[string]*Process{"the API server": cp.api, "etcd": cp.etcd} {
 			if !p.Running() {
 				cp.e.t.Fatalf("%s ended:\n%s", what, tail(p.Log, 20))
@@ -175,7 +178,7 @@ func (cp *ControlPlane) ServeWith(pair KeyPair) {
 	cp.StopAPI()
 	cp.show(pair)
 	cp.start()
-	Eventually(cp.e.t, 60*time.Second, "the API server shows a certificate", func() error {
+	Eventually(cp.e.t, startBound, "the API server shows a certificate", func() error {
 		conn, err := new(tls.Dialer).DialContext(context.Background(), "tcp", strings.TrimPrefix(cp.URL, "https://"))
 		if err == nil {
 			return conn.Close()
