@@ -125,7 +125,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`\b10\.242\.\d+\.\d+\b`), "<service-ip>"},
 	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
 	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
-	{regexp.MustCompile(`\.hostId = [1-9]\d+`), ".hostId = <range>"},
+	{regexp.MustCompile(`\.(hostI[Dd]) = [1-9]\d+`), ".$1 = <range>"},
 	{regexp.MustCompile(`/proc/thread-self/fd/\d+`), "/proc/thread-self/fd/<n>"},
 	{regexp.MustCompile(`\bused: \d+, capacity: \d+`), "used: <used>, capacity: <capacity>"},
 }
