@@ -200,13 +200,13 @@ func (l *follower) next() (string, error) {
 		return "", nil
 	}
 	var read, next string
-	err = l.eachRotated(func(path string) {
+	err = eachRotated(l.path, func(path string) {
 		if i, err := os.Stat(path); err == nil && os.SameFile(mine, i) {
 			read = path
 		}
 	})
 	if err == nil && read != "" {
-		err = l.eachRotated(func(path string) {
+		err = eachRotated(l.path, func(path string) {
 			if path > read && (next == "" || path < next) { // by time
 				next = path
 			}
@@ -215,12 +215,12 @@ func (l *follower) next() (string, error) {
 	return cmp.Or(next, l.path), err
 }
 
-// eachRotated calls f for each rotated file of the log that is not compressed.
-func (l *follower) eachRotated(f func(path string)) error {
-	dir := filepath.Dir(l.path)
+// eachRotated calls f for each rotated file of a log that is not compressed.
+func eachRotated(log string, f func(path string)) error {
+	dir := filepath.Dir(log)
 	err := eachName(dir, func(name string) {
 		path := filepath.Join(dir, name)
-		if stamp, ok := strings.CutPrefix(path, l.path+"."); ok && isStamp(stamp) {
+		if stamp, ok := strings.CutPrefix(path, log+"."); ok && isStamp(stamp) {
 			f(path)
 		}
 	})

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -78,12 +76,9 @@ func awaitReopened(ctx context.Context, path string) {
 	}
 }
 
-// wasRotated reports whether there is an older file of a log.
+// wasRotated reports whether there is an older file of a log; the one that is being rotated is not compressed.
 func wasRotated(path string) (was bool) {
-	_ = eachName(filepath.Dir(path), func(name string) { // without the directory there is none
-		stamp, ok := strings.CutPrefix(name, filepath.Base(path)+".")
-		was = was || ok && isStamp(strings.TrimSuffix(stamp, gzSuffix))
-	})
+	_ = eachRotated(path, func(string) { was = true }) // what cannot be listed is not waited for
 	return was
 }
 

@@ -33,7 +33,14 @@ type CFS struct {
 	Period time.Duration // zero is DefaultCPUPeriod
 }
 
-func (c CFS) period() int64 { return cmp.Or(c.Period, DefaultCPUPeriod).Microseconds() }
+// limit is a CPU limit in milli-CPU as quota and period in microseconds; zero where no quotas are set.
+func (c CFS) limit(milli int64) (quota, period int64) {
+	if !c.Quota {
+		return 0, 0
+	}
+	period = cmp.Or(c.Period, DefaultCPUPeriod).Microseconds()
+	return CPUQuota(milli, period), period
+}
 
 // Capacity is what a node has, and some cgroup of it may use.
 type Capacity struct {
@@ -98,9 +105,8 @@ func PodCgroup(p *v1.Pod, cfs CFS, c Capacity) CgroupValues {
 		memoryLimited = memoryLimited || !p.Spec.Resources.Limits.Memory().IsZero()
 	}
 	values := CgroupValues{CPUShares: CPUShares(requests.Cpu().MilliValue()), HugePages: hugePages(requests, c)}
-	if cpuLimited && cfs.Quota {
-		values.CPUPeriod = cfs.period()
-		values.CPUQuota = CPUQuota(limits.Cpu().MilliValue(), values.CPUPeriod)
+	if cpuLimited {
+		values.CPUQuota, values.CPUPeriod = cfs.limit(limits.Cpu().MilliValue())
 	}
 	if memoryLimited {
 		values.Memory = limits.Memory().Value()
@@ -118,10 +124,7 @@ func PodSize(p *v1.Pod, cfs CFS) CgroupValues {
 		cpu = limits[v1.ResourceCPU]
 	}
 	values := CgroupValues{CPUShares: CPUShares(cpu.MilliValue()), Memory: limits.Memory().Value()}
-	if cfs.Quota {
-		values.CPUPeriod = cfs.period()
-		values.CPUQuota = CPUQuota(limits.Cpu().MilliValue(), values.CPUPeriod)
-	}
+	values.CPUQuota, values.CPUPeriod = cfs.limit(limits.Cpu().MilliValue())
 	return values
 }
 
@@ -132,10 +135,7 @@ func OverheadSize(p *v1.Pod, cfs CFS) *CgroupValues {
 	}
 	milli := p.Spec.Overhead.Cpu().MilliValue()
 	values := &CgroupValues{CPUShares: CPUShares(milli), Memory: p.Spec.Overhead.Memory().Value()}
-	if cfs.Quota {
-		values.CPUPeriod = cfs.period()
-		values.CPUQuota = CPUQuota(milli, values.CPUPeriod)
-	}
+	values.CPUQuota, values.CPUPeriod = cfs.limit(milli)
 	return values
 }
 
@@ -158,10 +158,7 @@ func ContainerCgroup(p *v1.Pod, r v1.ResourceRequirements, cfs CFS, c Capacity) 
 		request = limits[v1.ResourceCPU]
 	}
 	v := CgroupValues{CPUShares: CPUShares(request.MilliValue()), Memory: limits.Memory().Value(), HugePages: hugePages(limits, c)}
-	if cfs.Quota {
-		v.CPUPeriod = cfs.period()
-		v.CPUQuota = CPUQuota(limits.Cpu().MilliValue(), v.CPUPeriod)
-	}
+	v.CPUQuota, v.CPUPeriod = cfs.limit(limits.Cpu().MilliValue())
 	return v
 }
 

@@ -116,8 +116,7 @@ func (b *build) begun() bool {
 		return false
 	}
 	for i := range b.s.ContainerStatuses {
-		s := &b.s.ContainerStatuses[i]
-		if s.State.Waiting != nil && s.LastTerminationState.Terminated == nil {
+		if !began(&b.s.ContainerStatuses[i]) {
 			return false
 		}
 	}
@@ -136,7 +135,7 @@ func (b *build) initialized() bool {
 			}
 			continue
 		}
-		if s.State.Terminated == nil || s.State.Terminated.ExitCode != 0 {
+		if !succeeded(s.State) {
 			return false
 		}
 	}

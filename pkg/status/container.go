@@ -195,13 +195,13 @@ func (b *build) terminated(role pod.Role, c *pod.Container) v1.ContainerState {
 		reason = "Error"
 	}
 	return v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-		ExitCode: c.ExitCode, Reason: reason, Message: b.share(c.Message), StartedAt: begun(c.StartedAt),
+		ExitCode: c.ExitCode, Reason: reason, Message: b.share(c.Message), StartedAt: startedAt(c.StartedAt),
 		FinishedAt: stamp(c.FinishedAt), ContainerID: b.host.Runtime + "://" + c.ID,
 	}}
 }
 
-// begun is when a container that has ended was started: at Unix time 0 if it never was, as a kubelet writes it.
-func begun(t time.Time) metav1.Time {
+// startedAt is when a container that has ended was started: at Unix time 0 if it never was, as a kubelet writes it.
+func startedAt(t time.Time) metav1.Time {
 	if t.IsZero() {
 		return metav1.Unix(0, 0)
 	}

@@ -40,6 +40,7 @@ func (b *build) wasInitialized() bool {
 	return succeeded(last.State) || succeeded(last.LastTerminationState)
 }
 
+// began reports whether a container runs or has run.
 func began(s *v1.ContainerStatus) bool {
 	return s.State.Waiting == nil || s.LastTerminationState.Terminated != nil
 }

@@ -152,14 +152,12 @@ func requestLines(all []request) (l Lines, err error) {
 			what += " again"
 		}
 		l.add(what, "asked")
-		b, err := protojson.Marshal(q.message)
-		if err != nil {
-			return nil, err
-		}
-		if m, ok := q.message.(*runtimeapi.CreateContainerRequest); ok {
+		message := q.message
+		if m, ok := message.(*runtimeapi.CreateContainerRequest); ok {
 			l.addEnv(what, m.GetConfig().GetEnvs())
-			b, err = protojson.Marshal(withoutEnv(m))
+			message = withoutEnv(m)
 		}
+		b, err := protojson.Marshal(message)
 		if err = errors.Join(err, l.addJSON(what, json.RawMessage(b))); err != nil {
 			return nil, err
 		}
