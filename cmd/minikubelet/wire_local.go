@@ -10,6 +10,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/csi"
+	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/downward"
 	"github.com/minikubelet/minikubelet/pkg/podcert"
 	"github.com/minikubelet/minikubelet/pkg/resources"
@@ -78,8 +79,13 @@ func (a *agent) wireVolumes(context.Context) error {
 		a.api.issuer = podcert.New(podcert.Config{API: a.api.objects, Node: a.nodeObject, Event: a.reports.told.Event, Now: time.Now})
 		vc.Token, vc.Trust, vc.Attached, vc.Certify = a.token, a.api.objects, a.pods.objects.Attached, a.api.issuer.Bundle
 	}
-	a.local.volumes, err = volumes.New(vc)
-	return err
+	if a.local.volumes, err = volumes.New(vc); err != nil {
+		return err
+	}
+	if err := hostfs.Share(a.cfg.Agent.Root); err != nil {
+		slog.Warn("mountPropagation has no effect below the root directory: reboot the node, or make its mount shared (mount --make-rshared)", "dir", a.cfg.Agent.Root, "err", err)
+	}
+	return nil
 }
 
 // driversChanged tells the Node and the pods that a CSI driver came or went: mounts may wait for it.

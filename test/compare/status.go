@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +118,10 @@ func settled(until string, st v1.PodStatus, events []v1.Event) bool {
 		return st.Phase == v1.PodRunning
 	case "ended":
 		return ended(st)
-	case "waiting":
+	case "waiting": // the sandbox may come later than the reason
+		if !is(st, v1.PodReadyToStartContainers) {
+			return false
+		}
 		for _, c := range append(st.InitContainerStatuses, st.ContainerStatuses...) {
 			if w := c.State.Waiting; w != nil && w.Reason == name {
 				return true
@@ -132,15 +136,11 @@ func settled(until string, st v1.PodStatus, events []v1.Event) bool {
 		}
 		return false
 	}
-	if ended(st) {
-		return true
-	}
-	for _, c := range st.Conditions {
-		if c.Type == v1.PodReady && c.Status == v1.ConditionTrue {
-			return true
-		}
-	}
-	return false
+	return ended(st) || is(st, v1.PodReady)
+}
+
+func is(st v1.PodStatus, condition v1.PodConditionType) bool {
+	return slices.ContainsFunc(st.Conditions, func(c v1.PodCondition) bool { return c.Type == condition && c.Status == v1.ConditionTrue })
 }
 
 func ended(st v1.PodStatus) bool { return st.Phase == v1.PodSucceeded || st.Phase == v1.PodFailed }

@@ -13,7 +13,9 @@ func container(s v1.ContainerState) v1.PodStatus {
 }
 
 func waiting(reason string) v1.PodStatus {
-	return container(v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: reason, Message: "m"}})
+	s := container(v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: reason, Message: "m"}})
+	s.Conditions = []v1.PodCondition{{Type: v1.PodReadyToStartContainers, Status: v1.ConditionTrue}}
+	return s
 }
 
 func TestWays_LeaveOutWhatAQuickAgentMayNeverShow(t *testing.T) {
@@ -34,6 +36,8 @@ func TestWays_LeaveOutWhatAQuickAgentMayNeverShow(t *testing.T) {
 func TestSettled_IsWhatTheCaseNames(t *testing.T) {
 	ready := waiting("")
 	ready.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue}}
+	early := waiting("X")
+	early.Conditions = nil
 	over := v1.PodStatus{Phase: v1.PodFailed, StartTime: &metav1.Time{}}
 	events := []v1.Event{{Reason: "BackOff"}}
 	for _, tt := range []struct {
@@ -43,7 +47,7 @@ func TestSettled_IsWhatTheCaseNames(t *testing.T) {
 	}{
 		{"", ready, true}, {"", over, true}, {"", waiting("X"), false}, {"", v1.PodStatus{Phase: v1.PodFailed}, false},
 		{"running", waiting("X"), true}, {"running", over, false}, {"ended", over, true}, {"ended", ready, false},
-		{"waiting X", waiting("X"), true}, {"waiting X", waiting("Y"), false}, {"waiting X", over, false},
+		{"waiting X", waiting("X"), true}, {"waiting X", waiting("Y"), false}, {"waiting X", over, false}, {"waiting X", early, false},
 		{"event BackOff", waiting("X"), true}, {"event Pulled", waiting("X"), false}, {"event BackOff", v1.PodStatus{}, false},
 	} {
 		if got := settled(tt.until, tt.st, events); got != tt.want {

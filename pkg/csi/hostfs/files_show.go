@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // show makes the links through which readers see a version. A directory above a mount point is a real one, with links of
@@ -25,9 +26,9 @@ func show(root *os.Root, version string, points []string) error {
 	if err != nil {
 		return err
 	}
-	for name, target := range links {
+	for name, to := range links {
 		got, err := root.Readlink(name)
-		if err == nil && got == target {
+		if err == nil && got == to.target {
 			continue
 		}
 		if info, err := root.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink == 0 {
@@ -39,8 +40,13 @@ func show(root *os.Root, version string, points []string) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := root.Symlink(target, name); err != nil {
+		if err := root.Symlink(to.target, name); err != nil {
 			return err
+		}
+		if to.owner != 0 {
+			if err := root.Lchown(name, to.owner, -1); err != nil {
+				return err
+			}
 		}
 	}
 	return pruneLinks(root, ".", links)
@@ -78,9 +84,15 @@ func makeReal(root *os.Root, dir string) error {
 	return root.Mkdir(dir, 0o755)
 }
 
-// linksTo are the links that show a version's files, by path, with what they name.
-func linksTo(root *os.Root, version string, points []string) (map[string]string, error) {
-	dirs, links := above(points), map[string]string{}
+// link is one that shows a file, or a directory of files. Its owner is theirs.
+type link struct {
+	target string
+	owner  int
+}
+
+// linksTo are the links that show a version's files, by path.
+func linksTo(root *os.Root, version string, points []string) (map[string]link, error) {
+	dirs, links := above(points), map[string]link{}
 	if version == "" {
 		return links, nil
 	}
@@ -88,9 +100,19 @@ func linksTo(root *os.Root, version string, points []string) (map[string]string,
 		if err != nil || d.IsDir() {
 			return err
 		}
-		if link, ok := linkOf(strings.TrimPrefix(name, version+"/"), dirs, points); ok {
-			links[link] = strings.Repeat("../", strings.Count(link, "/")) + path.Join(dataLink, link)
+		at, ok := linkOf(strings.TrimPrefix(name, version+"/"), dirs, points)
+		if !ok {
+			return nil
 		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		to := link{target: strings.Repeat("../", strings.Count(at, "/")) + path.Join(dataLink, at)}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			to.owner = int(st.Uid)
+		}
+		links[at] = to
 		return nil
 	})
 	return links, err
@@ -120,7 +142,7 @@ var versionName = regexp.MustCompile(`^\.\.\d{4}(_\d\d){5}\.\d+$`)
 func own(name string) bool { return strings.HasPrefix(name, dataLink) || versionName.MatchString(name) }
 
 // pruneLinks removes the links that are no longer wanted, and leaves mount points.
-func pruneLinks(root *os.Root, dir string, links map[string]string) error {
+func pruneLinks(root *os.Root, dir string, links map[string]link) error {
 	entries, err := fs.ReadDir(root.FS(), dir)
 	if err != nil {
 		return fmt.Errorf("cannot list the volume's files: %w", err)
@@ -132,7 +154,7 @@ func pruneLinks(root *os.Root, dir string, links map[string]string) error {
 		case own(name):
 		case e.IsDir():
 			errs = append(errs, pruneLinks(root, name, links))
-		case e.Type() == fs.ModeSymlink && links[name] == "":
+		case e.Type() == fs.ModeSymlink && links[name].target == "":
 			errs = append(errs, root.Remove(name))
 		}
 	}

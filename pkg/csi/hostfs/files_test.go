@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -39,6 +40,26 @@ func TestWriteFiles_ShowsNothingOfAVersionThatFailed(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("the version that failed is left: %v", entries)
+	}
+}
+
+func TestWriteFiles_GivesALinkTheOwnerOfItsFile(t *testing.T) {
+	dir, uid := t.TempDir(), int64(os.Getuid()+1000)
+	if os.Getuid() != 0 {
+		uid = int64(os.Getuid()) // no other can be given
+	}
+	files := Files{"a": {Mode: 0o600, UID: &uid}, "conf.d/b": {Mode: 0o600, UID: &uid}}
+	if err := WriteFiles(dir, Shown{Files: files}, time.Now(), func(string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "conf.d"} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || int64(st.Uid) != uid {
+			t.Errorf("the link %s is user %d's, want %d", name, st.Uid, uid)
+		}
 	}
 }
 

@@ -72,6 +72,47 @@ func UnmountBelow(path string) error {
 	return errors.Join(errs...)
 }
 
+// ErrMountsThere says that a directory cannot be shared as long as there are mounts below it, which would be hidden.
+var ErrMountsThere = errors.New("there are mounts below it already")
+
+// Share lets mounts below a directory reach the containers that have the directory, and those of containers reach the node
+// (mountPropagation), as far as each asks for it. Most nodes share all mounts from their boot on: then there is nothing to do.
+func Share(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	above, err := mountinfo.GetMounts(mountinfo.ParentsFilter(dir))
+	if err != nil {
+		return fmt.Errorf("cannot list the mounts above %s: %w", dir, err)
+	}
+	var on *mountinfo.Info // the newest of the deepest
+	for _, m := range above {
+		if on == nil || len(m.Mountpoint) >= len(on.Mountpoint) {
+			on = m
+		}
+	}
+	if on != nil && strings.Contains(on.Optional, "shared:") {
+		return nil
+	}
+	if on == nil || on.Mountpoint != dir {
+		below, err := MountsBelow(dir)
+		if err == nil && len(below) > 0 {
+			err = fmt.Errorf("cannot share the mounts below %s: %w", dir, ErrMountsThere)
+		}
+		if err == nil {
+			err = unix.Mount(dir, dir, "", unix.MS_BIND, "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := unix.Mount("", dir, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("cannot share the mounts below %s: %w", dir, err)
+	}
+	return nil
+}
+
 func unmountError(path string, err error) error {
 	if errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("cannot unmount %s: %w (a process still uses it: see `fuser -vm %s`)", path, err, path)

@@ -135,14 +135,20 @@ func TestSetServices(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		links *bool
+		more  []v1.Service
 		want  []string
 	}{
-		"links by default": {nil, append(api[:len(api):len(api)], own...)},
-		"no links":         {new(false), api},
+		"links by default":          {nil, nil, append(api[:len(api):len(api)], own...)},
+		"no links":                  {new(false), nil, api},
+		"no links, and its own API": {new(false), []v1.Service{service("shop", "kubernetes", "10.0.0.4", v1.ServicePort{Port: 80})}, api},
+		"its own API": {nil, []v1.Service{service("shop", "kubernetes", "10.0.0.4", v1.ServicePort{Port: 80})}, append([]string{
+			"KUBERNETES_SERVICE_HOST=10.0.0.4", "KUBERNETES_SERVICE_PORT=80", "KUBERNETES_PORT=tcp://10.0.0.4:80", "KUBERNETES_PORT_80_TCP=tcp://10.0.0.4:80",
+			"KUBERNETES_PORT_80_TCP_PROTO=tcp", "KUBERNETES_PORT_80_TCP_PORT=80", "KUBERNETES_PORT_80_TCP_ADDR=10.0.0.4",
+		}, own...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := &variables{values: map[string]string{}}
-			setServices(env, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}, Spec: v1.PodSpec{EnableServiceLinks: c.links}}, services)
+			setServices(env, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}, Spec: v1.PodSpec{EnableServiceLinks: c.links}}, append(c.more, services...))
 			var got []string
 			for _, n := range env.names {
 				got = append(got, n+"="+env.values[n])

@@ -17,17 +17,26 @@ const (
 // setServices sets the variables that tell a pod of services: of the API server's always, of those of its namespace
 // unless it has enableServiceLinks false. A service db with a first port 5432 named sql gives DB_SERVICE_HOST,
 // DB_SERVICE_PORT, DB_SERVICE_PORT_SQL, and the names of Docker links: DB_PORT, DB_PORT_5432_TCP, ..._PROTO, ..._PORT and
-// ..._ADDR. A service of the pod's own namespace that is named kubernetes goes before the API server's.
+// ..._ADDR. A service of the pod's own namespace that is named kubernetes takes the place of the API server's.
 func setServices(env *variables, p *v1.Pod, services []v1.Service) {
 	links := p.Spec.EnableServiceLinks == nil || *p.Spec.EnableServiceLinks
-	for _, own := range []bool{false, true} {
-		for i := range services {
-			s := &services[i]
-			api := s.Namespace == apiNamespace && s.Name == apiService
-			if !own && api || own && links && s.Namespace == p.Namespace {
-				setService(env, s)
-			}
+	var api *v1.Service
+	var others []*v1.Service
+	for i := range services {
+		s := &services[i]
+		isAPI, own := s.Namespace == apiNamespace && s.Name == apiService, links && s.Namespace == p.Namespace
+		switch {
+		case s.Name == apiService && own, isAPI && api == nil:
+			api = s
+		case own:
+			others = append(others, s)
 		}
+	}
+	if api != nil {
+		setService(env, api)
+	}
+	for _, s := range others {
+		setService(env, s)
 	}
 }
 
