@@ -90,6 +90,7 @@ func Run(t *testing.T, kubelet string, cases []Case) Records {
 	n.requests.started = func(id string, of part) Lines {
 		return startedContainer(filepath.Join(n.cd.State, "io.containerd.runtime.v2.task", "k8s.io"), id, of.container)
 	}
+	n.requests.printed = printedIn
 	n.watch()
 	n.agent = e.Agent(testbed.AgentConfig{
 		Program: kubelet, Containerd: n.cd, ControlPlane: cp, NodeName: nodeName, Kubelet: n.settings(), Hook: n.requests.hook,

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -60,6 +61,25 @@ func describeFile(path string) (string, error) {
 		return fmt.Sprintf("%s %q", said, b), err // its size tells nothing more, and is one of chance where an address is in it
 	}
 	return said, nil
+}
+
+// printedIn is what a target of probes and hooks has printed of the requests that it got (test/images/web -print): requests are
+// the same again and again, and count once.
+func printedIn(of part) (l Lines) {
+	b, err := os.ReadFile(of.log)
+	if len(b) > 0 { // the last of it may be on its way
+		time.Sleep(50 * time.Millisecond)
+		b, err = os.ReadFile(of.log)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.add("log "+of.container, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if _, said, ok := strings.Cut(line, " asked "); ok {
+			l.add("asked of "+of.container, strings.TrimSpace(said))
+		}
+	}
+	return l
 }
 
 // cgroupFiles are the limits that a cgroup of version 1 may have.

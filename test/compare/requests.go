@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -19,6 +20,7 @@ type part struct {
 	uid       string // of the pod
 	container string // its name; empty: the sandbox
 	attempt   uint32
+	log       string // the container's log, beneath the pod's directory of logs
 }
 
 // request is one that changes something of a pod.
@@ -33,6 +35,7 @@ type request struct {
 type requests struct {
 	look    func(r *runtimeapi.CreateContainerRequest) Lines // at the mounts of a container before it is created
 	started func(id string, of part) Lines                   // looks at a container that was started
+	printed func(of part) Lines                              // what a container that is to be stopped has printed of what it was asked
 
 	mu    sync.Mutex
 	byPod map[string][]request
@@ -83,13 +86,19 @@ func (r *requests) file(c *criproxy.Call, method string, m proto.Message) {
 		r.name(c, &runtimeapi.RunPodSandboxResponse{}, of)
 	case *runtimeapi.CreateContainerRequest:
 		meta := m.GetConfig().GetMetadata()
-		of := part{m.GetSandboxConfig().GetMetadata().GetUid(), meta.GetName(), meta.GetAttempt()}
+		log := filepath.Join(m.GetSandboxConfig().GetLogDirectory(), m.GetConfig().GetLogPath())
+		of := part{m.GetSandboxConfig().GetMetadata().GetUid(), meta.GetName(), meta.GetAttempt(), log}
 		r.add(request{part: of, method: method, message: m, lines: r.look(m)})
 		r.name(c, &runtimeapi.CreateContainerResponse{}, of)
 	case *runtimeapi.PullImageRequest:
 		r.add(request{part: part{uid: m.GetSandboxConfig().GetMetadata().GetUid()}, method: method, message: m})
 	case interface{ GetPodSandboxId() string }:
 		r.addFor(m.GetPodSandboxId(), method, m.(proto.Message))
+	case *runtimeapi.StopContainerRequest:
+		r.addFor(m.GetContainerId(), method, m)
+		if of, known := r.part(m.GetContainerId()); known {
+			r.add(request{part: of, lines: r.printed(of)})
+		}
 	case interface{ GetContainerId() string }:
 		r.addFor(m.GetContainerId(), method, m.(proto.Message))
 	}

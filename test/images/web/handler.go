@@ -65,7 +65,7 @@ func (h *health) set(path string, ok bool, delay time.Duration) {
 //	GET  /healthz /readyz /startupz 200 or 503
 //	POST /set/healthz?ok=false&delay=2s
 //	POST /exit?code=3
-//	GET  /env?name=X, /file?path=P, /headers, /wait?for=1s, /redirect?to=URL
+//	GET  /env?name=X, /file?path=P, /headers, /wait?for=1s, /redirect?to=URL, /much?bytes=N
 func handler(o options, h *health, exits chan<- int) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "hello from %s\n", whoami(o)) })
@@ -92,6 +92,7 @@ func handler(o options, h *health, exits chan<- int) http.Handler {
 	mux.HandleFunc("GET /redirect", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.FormValue("to"), http.StatusFound)
 	})
+	mux.HandleFunc("GET /much", much)
 	mux.HandleFunc("GET /headers", func(w http.ResponseWriter, r *http.Request) { _ = r.Header.Write(w) })
 	mux.HandleFunc("GET /wait", func(w http.ResponseWriter, r *http.Request) {
 		d, _ := time.ParseDuration(r.FormValue("for"))
@@ -123,12 +124,16 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func serveGRPC(ctx context.Context, addr string, h *health) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+func serveGRPC(ctx context.Context, o options, h *health) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.grpcAddr)
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer()
+	var opts []grpc.ServerOption
+	if o.print {
+		opts = append(opts, grpc.UnaryInterceptor(printGRPC))
+	}
+	s := grpc.NewServer(opts...)
 	healthpb.RegisterHealthServer(s, h.grpc)
 	return s.Serve(l)
 }

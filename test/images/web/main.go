@@ -34,6 +34,8 @@ type options struct {
 	grpcAddr     string
 	tlsAddr      string
 	tlsOnly2     bool
+	tcpAddr      string
+	print        bool
 	name         string
 	unready      bool          // start with /readyz failing
 	startupAfter time.Duration // /startupz fails until then
@@ -57,6 +59,8 @@ func main() {
 	flag.StringVar(&o.grpcAddr, "grpc-addr", "", "gRPC health address; empty serves no gRPC")
 	flag.StringVar(&o.tlsAddr, "tls-addr", "", "HTTPS address, with a certificate that nobody knows; empty serves no HTTPS")
 	flag.BoolVar(&o.tlsOnly2, "tls-http2-only", false, "speak HTTP/2 alone on the HTTPS address")
+	flag.StringVar(&o.tcpAddr, "tcp-addr", "", "address that takes connections and prints what comes; empty takes none")
+	flag.BoolVar(&o.print, "print", false, "print every request whole")
 	flag.StringVar(&o.name, "name", os.Getenv("POD_NAME"), "name to answer with; by default $POD_NAME, then the host name")
 	flag.BoolVar(&o.unready, "unready", false, "start unready: /readyz fails until POST /set/readyz?ok=true")
 	flag.DurationVar(&o.startupAfter, "startup-after", 0, "how long /startupz fails after the start")
@@ -83,15 +87,22 @@ func serve(o options) int {
 	}
 	h := newHealth(o)
 	exits := make(chan int, 1)
-	fail := make(chan error, 3)
+	fail := make(chan error, 4)
+	web := handler(o, h, exits)
+	if o.print {
+		web = printed(web)
+	}
 	if o.addr != "" {
-		go func() { fail <- http.ListenAndServe(o.addr, handler(o, h, exits)) }()
+		go func() { fail <- http.ListenAndServe(o.addr, web) }()
 	}
 	if o.tlsAddr != "" {
-		go func() { fail <- serveTLS(o.tlsAddr, handler(o, h, exits), o.tlsOnly2) }()
+		go func() { fail <- serveTLS(o, web) }()
 	}
 	if o.grpcAddr != "" {
-		go func() { fail <- serveGRPC(ctx, o.grpcAddr, h) }()
+		go func() { fail <- serveGRPC(ctx, o, h) }()
+	}
+	if o.tcpAddr != "" {
+		go func() { fail <- serveTCP(ctx, o.tcpAddr) }()
 	}
 	log.Printf("serving as %s on %q, gRPC health on %q", whoami(o), o.addr, o.grpcAddr)
 	code := wait(o, exits, fail)

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// serveTLS serves with a certificate of its own making, as containers do whose probes and hooks speak HTTPS. With only2 it
-// speaks HTTP/2 and nothing else.
-func serveTLS(addr string, h http.Handler, only2 bool) error {
+// serveTLS serves with a certificate of its own making, as containers do whose probes and hooks speak HTTPS. With -tls-http2-only
+// it speaks HTTP/2 and nothing else.
+func serveTLS(o options, h http.Handler) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -23,10 +23,13 @@ func serveTLS(addr string, h http.Handler, only2 bool) error {
 	if err != nil {
 		return err
 	}
-	s := http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second, TLSConfig: &tls.Config{
+	s := http.Server{Addr: o.tlsAddr, Handler: h, ReadHeaderTimeout: 10 * time.Second, TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}, MinVersion: tls.VersionTLS12,
 	}}
-	if only2 {
+	if o.print {
+		s.TLSConfig.GetConfigForClient = printHello
+	}
+	if o.tlsOnly2 {
 		s.Protocols = new(http.Protocols)
 		s.Protocols.SetHTTP2(true)
 	}
