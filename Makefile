@@ -23,7 +23,6 @@ PKGS       ?= ./...
 TEST_FLAGS ?=
 E2E_FLAGS  ?=
 JOBS       ?= 2
-export FUZZTIME ?= 30s
 PLUGIN     := pkg/cni/plugin/minikubelet-cni
 
 .DEFAULT_GOAL := help
@@ -42,7 +41,7 @@ plugin:
 tools: ## build what the tests run: containerd, runc, CNI plugins, etcd, Kubernetes, CoreDNS, metrics-server (sudo: also installs packages)
 	hack/build-tools
 
-test: tools build ## everything: lint, unit tests, fuzz targets, e2e; needs root (sudo make test)
+test: tools build ## everything: lint, unit tests, fuzz targets, comparison, e2e; needs root (sudo make test)
 	hack/test
 
 unit: ## unit tests alone, in seconds, without root

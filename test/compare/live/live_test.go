@@ -2,8 +2,12 @@
 package live_test
 
 import (
+	"cmp"
+	"errors"
 	"flag"
+	"io/fs"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,7 +20,9 @@ import (
 var (
 	withKubelet = flag.Bool("kubelet", false, "run a kubelet too, and compare with what it does now")
 	record      = flag.Bool("record", false, "with -kubelet: write down what it does")
-	only        = flag.String("only", "", "a regular expression of the names of the cases to run; empty: all")
+	// again names a file: cases that differ are written there, and if it holds any, only those are run.
+	again = os.Getenv("COMPARE_AGAIN")
+	only  = flag.String("only", "", "a regular expression of the names of the cases to run; empty: all")
 )
 
 const (
@@ -30,9 +36,10 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	corpus, all := cases, *only == ""
+	corpus, names := cases, cmp.Or(*only, differedBefore(t))
+	all := names == ""
 	if !all {
-		wanted, err := regexp.Compile("^(" + *only + ")$")
+		wanted, err := regexp.Compile("^(" + names + ")$")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,6 +51,7 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 	}
 	kubelet := kubeletRecords(t, corpus, cases)
 	agent := runApart(t, "the agent runs the cases", "", cases)
+	var differed []string
 	for _, c := range cases {
 		t.Run(c.File+"/"+c.Name, func(t *testing.T) {
 			if kubelet[c.Name] == nil {
@@ -51,14 +59,33 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 			}
 			if d := compare.Differences(c.Name, kubelet[c.Name], agent[c.Name], known); len(d) > 0 {
 				t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
+				differed = append(differed, regexp.QuoteMeta(c.Name))
 			}
 		})
+	}
+	if again != "" {
+		if err := os.WriteFile(again, []byte(strings.Join(differed, "|")), 0o600); err != nil {
+			t.Error(err)
+		}
 	}
 	for _, k := range known {
 		if all && len(k.Lines) > 0 && !k.Met && !k.Seldom {
 			t.Errorf("%s: %q differs no longer: remove it", knownFile, k.Title)
 		}
 	}
+}
+
+// differedBefore is a regular expression of the cases that differed in the run before this one; empty: run all.
+func differedBefore(t *testing.T) string {
+	t.Helper()
+	if again == "" {
+		return ""
+	}
+	b, err := os.ReadFile(again)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func kubeletRecords(t *testing.T, corpus, cases []compare.Case) compare.Records {
