@@ -23,15 +23,27 @@ var caseFiles embed.FS
 
 // Case is one pod, named p, and what it names, in a namespace of its own.
 type Case struct {
-	File  string // cases/<File>.yaml
-	Name  string
-	Until string // when it is looked at: "" is when the pod is ready or has ended; see settled
-	More  []json.RawMessage
-	Pod   json.RawMessage
+	File   string // cases/<File>.yaml
+	Name   string
+	Until  string // when it is looked at: "" is when the pod is ready or has ended; see settled
+	More   []json.RawMessage
+	Pod    json.RawMessage
+	Static bool   // the pod is a file of the manifest directory
+	Late   bool   // a step creates the pod
+	Apart  string // the group of cases that run when all others are over, because they disturb the node
+	Steps  []Step // what happens to the pod when it is settled
 }
 
 // namespace is that of the case alone. Its name is found nowhere by chance.
 func (c *Case) namespace() string { return "case-" + c.Name }
+
+// podName is that of the pod in the API.
+func (c *Case) podName() string {
+	if c.Static {
+		return "p-" + nodeName
+	}
+	return "p"
+}
 
 // LoadCases returns the cases in the order of their files.
 func LoadCases() ([]Case, error) {
@@ -59,6 +71,9 @@ func LoadCases() ([]Case, error) {
 func newCase(set map[string]any) (c Case, err error) {
 	c.Name, _ = set["name"].(string)
 	c.Until, _ = set["until"].(string)
+	c.Static, _ = set["static"].(bool)
+	c.Late, _ = set["late"].(bool)
+	c.Apart, _ = set["apart"].(string)
 	if bad := validation.IsDNS1123Label(c.Name); len(bad) > 0 {
 		return c, fmt.Errorf("name: %s", strings.Join(bad, ", "))
 	}
@@ -77,15 +92,27 @@ func newCase(set map[string]any) (c Case, err error) {
 		}
 		c.More = append(c.More, b)
 	}
+	if c.Static {
+		set = over(set, map[string]any{"meta": map[string]any{"namespace": c.namespace()}})
+	}
+	if c.Steps, err = readSteps(set); err == nil {
+		c.Pod, err = casePod(set)
+	}
+	return c, err
+}
+
+// casePod makes the pod of a case from what the case sets.
+func casePod(set map[string]any) ([]byte, error) {
 	pod := maps.Clone(set)
-	maps.DeleteFunc(pod, func(key string, _ any) bool { return key == "name" || key == "until" || key == "objects" })
+	for _, key := range []string{"name", "until", "objects", "static", "late", "apart", "steps"} {
+		delete(pod, key)
+	}
 	fill(pod, "c", map[string]any{"image": testbed.BusyboxImage, "command": []any{"sleep", "1000"}})
 	fill(pod, "spec", map[string]any{"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false})
 	if pod["init"] != nil {
 		fill(pod, "init", map[string]any{"image": testbed.BusyboxImage, "command": []any{"true"}})
 	}
-	c.Pod, err = podcorpus.Pod(pod)
-	return c, err
+	return podcorpus.Pod(pod)
 }
 
 // fill gives a part of a pod the fields that it does not set itself.

@@ -56,7 +56,11 @@ func (k *Known) compile() (err error) {
 	return err
 }
 
+// moment is what stands before a line that was looked at on the way, or is of another pod.
+var moment = regexp.MustCompile(`^(step \d+|beside \S+) `)
+
 func (k *Known) explains(name, line string) bool {
+	line = moment.ReplaceAllString(line, "")
 	matches := func(s string) func(*regexp.Regexp) bool {
 		return func(re *regexp.Regexp) bool { return re.MatchString(s) }
 	}

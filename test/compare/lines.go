@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // Lines are what was seen of one case: "what = value", sorted, each once.
@@ -108,6 +110,25 @@ func keysOf(list []any) []string {
 // Names are what is called otherwise on another machine, in another run, or by another agent: the text, and what is written
 // instead. Of two that both fit, the longer one is taken.
 type Names map[string]string
+
+// addPod names a pod's addresses, and the hash of a static one.
+func (n Names) addPod(s *seen) {
+	for _, st := range s.statuses {
+		for _, ip := range st.PodIPs {
+			n[ip.IP] = "<pod-ip>"
+		}
+	}
+	n.addUID(s.pod.Annotations[pod.AnnotationHash])
+}
+
+// anyUID is one that an API server gives, or a static pod's, which is a hash of its manifest: none that an author wrote.
+var anyUID = regexp.MustCompile(`^[0-9a-f-]{32,36}$`)
+
+func (n Names) addUID(uid string) {
+	if anyUID.MatchString(uid) {
+		n[uid] = "<uid>"
+	}
+}
 
 // patterns are what has no meaning beside being new each time.
 var patterns = []struct {

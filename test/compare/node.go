@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -37,21 +36,16 @@ const (
 type node struct {
 	t        *testing.T
 	env      *testbed.Env
+	cp       *testbed.ControlPlane
 	agent    *testbed.Agent
 	cd       *testbed.Containerd
 	admin    kubernetes.Interface
 	requests *requests
 
 	mu        sync.Mutex
-	seen      map[string]*seen // by namespace
+	seen      map[string]*seen // by namespace/name
 	lastEvent time.Time
 	names     Names
-}
-
-// attempt is a case that is over.
-type attempt struct {
-	uid   string // of the pod; empty: there was none
-	lines Lines  // what went wrong with the case itself
 }
 
 // settings are those of both: what is out of the way of many pods that come at once, and what a cluster's installer sets.
@@ -83,12 +77,12 @@ func Run(t *testing.T, kubelet string, cases []Case) Records {
 	e := testbed.New(t)
 	cp := e.APIServer()
 	n := &node{
-		t: t, env: e, cd: e.Containerd(testbed.ContainerdConfig{}), admin: cp.Client(), requests: newRequests(),
+		t: t, env: e, cp: cp, cd: e.Containerd(testbed.ContainerdConfig{}), admin: cp.Client(), requests: newRequests(),
 		seen: map[string]*seen{},
 	}
 	n.requests.look = func(r *runtimeapi.CreateContainerRequest) Lines { return mountedFiles(e.Dir, r) }
 	n.requests.started = func(id string, of part) Lines {
-		return startedContainer(filepath.Join(n.cd.State, "io.containerd.runtime.v2.task", "k8s.io"), id, of.container)
+		return startedContainer(n.cd.Tasks(), id, of.container)
 	}
 	n.requests.printed = printedIn
 	n.watch()
@@ -101,27 +95,11 @@ func Run(t *testing.T, kubelet string, cases []Case) Records {
 		e.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", e.CgroupRoot() + "/": "<cgroups>/", e.NodeIP(): "<node-ip>",
 	}
 	n.names.addMachine(t)
-	tries := map[string]*attempt{}
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
-	for _, c := range cases {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			a := n.try(&c)
-			n.mu.Lock()
-			tries[c.Name] = a
-			n.mu.Unlock()
-		})
-	}
-	wg.Wait()
+	stories := n.play(cases)
 	n.until(func() bool { return time.Since(n.lastEvent) > late })
 	records := Records{}
 	for _, c := range cases {
-		a := tries[c.Name]
-		if records[c.Name] = a.lines; a.uid != "" {
-			records[c.Name] = n.record(a.uid, c.namespace(), a.lines)
-		}
+		records[c.Name] = n.record(c.namespace(), c.podName(), stories[c.Name].lines)
 	}
 	return records
 }
@@ -139,22 +117,25 @@ func (n *node) ready() error {
 	return fmt.Errorf("the node's conditions are %v", node.Status.Conditions)
 }
 
-// watch follows pods and events until the test ends.
+// watch follows pods and events until the test ends, also over restarts of the API server.
 func (n *node) watch() {
 	n.t.Helper()
 	core := n.admin.CoreV1()
-	pods, err := core.Pods("").Watch(n.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		n.t.Fatalf("cannot watch pods: %v", err)
-	}
-	events, err := core.Events("").Watch(n.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		n.t.Fatalf("cannot watch events: %v", err)
-	}
-	for _, w := range []watch.Interface{pods, events} {
+	for what, open := range map[string]func(context.Context, metav1.ListOptions) (watch.Interface, error){
+		"pods": core.Pods("").Watch, "events": core.Events("").Watch,
+	} {
+		w, err := open(n.t.Context(), metav1.ListOptions{})
+		if err != nil {
+			n.t.Fatalf("cannot watch %s: %v", what, err)
+		}
 		go func() { // ends with the test's context, which ends the watch
-			for e := range w.ResultChan() {
-				n.note(e)
+			for ; n.t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+				for e := range w.ResultChan() {
+					n.note(e)
+				}
+				if next, err := open(n.t.Context(), metav1.ListOptions{}); err == nil {
+					w = next
+				}
 			}
 		}()
 	}
@@ -165,13 +146,16 @@ func (n *node) note(e watch.Event) {
 	defer n.mu.Unlock()
 	switch o := e.Object.(type) {
 	case *v1.Pod:
-		s := n.of(o.Namespace)
+		s := n.of(o.Namespace, o.Name)
 		if k := len(s.statuses); k == 0 || !reflect.DeepEqual(s.statuses[k-1], o.Status) {
 			s.statuses, s.changed = append(s.statuses, o.Status), time.Now()
 		}
-		s.gone = e.Type == watch.Deleted
+		if s.gone = e.Type == watch.Deleted; s.gone || s.pod.UID != o.UID {
+			s.changed = time.Now()
+		}
+		s.pod = *o
 	case *v1.Event:
-		s := n.of(o.InvolvedObject.Namespace)
+		s := n.of(o.InvolvedObject.Namespace, o.InvolvedObject.Name)
 		if !slices.ContainsFunc(s.events, func(e v1.Event) bool { return e.Reason == o.Reason }) {
 			s.changed = time.Now() // the status that belongs to it may come after it
 		}
@@ -180,46 +164,19 @@ func (n *node) note(e watch.Event) {
 }
 
 // of is called with the lock held.
-func (n *node) of(namespace string) *seen {
-	if n.seen[namespace] == nil {
-		n.seen[namespace] = &seen{}
+func (n *node) of(namespace, name string) *seen {
+	key := namespace + "/" + name
+	if n.seen[key] == nil {
+		n.seen[key] = &seen{}
 	}
-	return n.seen[namespace]
-}
-
-// try runs one case from the pod's coming to its end.
-func (n *node) try(c *Case) *attempt {
-	var l Lines
-	p, err := n.create(c)
-	if err != nil {
-		l.add("case", err)
-		return &attempt{lines: l}
-	}
-	if !n.until(func() bool {
-		s := n.of(c.namespace())
-		if k := len(s.statuses); k > 0 && settled(c.Until, s.statuses[k-1], s.events) && time.Since(s.changed) > quiet {
-			s.settled = s.statuses[k-1]
-			return true
-		}
-		return false
-	}) {
-		l.add("case", fmt.Sprintf("not over in %s: %s", overIn, c.Until))
-	}
-	n.mu.Lock()
-	n.of(c.namespace()).before = len(n.of(c.namespace()).events)
-	n.mu.Unlock()
-	if err := n.admin.CoreV1().Pods(c.namespace()).Delete(n.t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
-		l.add("case", err)
-	}
-	if !n.until(func() bool { return n.of(c.namespace()).gone }) {
-		l.add("case", fmt.Sprintf("the pod is not gone in %s", overIn))
-	}
-	return &attempt{uid: string(p.UID), lines: l}
+	return n.seen[key]
 }
 
 // until waits for what holds, with the lock held, and reports whether it came.
-func (n *node) until(holds func() bool) bool {
-	for end := time.Now().Add(overIn); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+func (n *node) until(holds func() bool) bool { return n.within(overIn, holds) }
+
+func (n *node) within(d time.Duration, holds func() bool) bool {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		n.mu.Lock()
 		ok := holds()
 		n.mu.Unlock()
@@ -230,60 +187,80 @@ func (n *node) until(holds func() bool) bool {
 	return false
 }
 
-func (n *node) record(uid, namespace string, l Lines) Lines {
+// record is all that was seen of a case: of its pod, of pods beside it, which are named, and of what was asked of the runtime.
+func (n *node) record(namespace, pod string, l Lines) Lines {
+	names := Names{namespace: "<case>"}
 	n.mu.Lock()
-	s := *n.of(namespace)
-	n.mu.Unlock()
-	status, err := s.lines()
-	if err != nil {
-		l.add("case", err)
-	}
-	asked, err := requestLines(n.requests.of(uid))
-	if err != nil {
-		l.add("case", err)
-	}
-	names := Names{uid: "<uid>", namespace: "<case>"}
-	for _, st := range s.statuses {
-		for _, ip := range st.PodIPs {
-			names[ip.IP] = "<pod-ip>"
+	pods := map[string]seen{}
+	for key, s := range n.seen {
+		if in, name, _ := strings.Cut(key, "/"); in == namespace {
+			pods[name] = *s
 		}
 	}
-	for text, written := range n.names {
-		names[text] = written
+	n.mu.Unlock()
+	for name, s := range pods {
+		status, err := s.lines()
+		if err != nil {
+			l.add("case", err)
+		}
+		for _, line := range status {
+			if name != pod {
+				line = "beside " + name + " " + line
+			}
+			l = append(l, line)
+		}
+		names.addPod(&s)
 	}
-	return names.normal(append(append(l, status...), asked...))
+	requests := n.requests.of(namespace)
+	asked, err := requestLines(requests)
+	if err != nil {
+		l.add("case", err)
+	}
+	for _, q := range requests {
+		names.addUID(q.uid)
+	}
+	maps.Copy(names, n.names)
+	return names.normal(append(l, asked...))
 }
 
-// create makes the namespace of a case, what its pod names, and the pod, which no scheduler places.
-func (n *node) create(c *Case) (*v1.Pod, error) {
+// create makes the namespace of a case, and what its pod names.
+func (n *node) create(c *Case) error {
 	ctx := n.t.Context()
 	if _, err := n.admin.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace()}}, metav1.CreateOptions{}); err != nil {
-		return nil, err
+		return err
 	}
 	for _, o := range c.More {
 		if err := n.createObject(ctx, c.namespace(), o); err != nil {
-			return nil, err
+			return err
 		}
+	}
+	return nil
+}
+
+// createPod makes the pod, which no scheduler places.
+func (n *node) createPod(c *Case) error {
+	if c.Static {
+		return os.WriteFile(n.manifest(c, "%.yaml"), c.Pod, 0o600)
 	}
 	var p v1.Pod
 	if err := json.Unmarshal(c.Pod, &p); err != nil {
-		return nil, err
+		return err
 	}
 	p.Namespace = c.namespace()
 	if p.Spec.NodeName == "" {
 		p.Spec.NodeName = nodeName
 	}
-	return n.admin.CoreV1().Pods(c.namespace()).Create(ctx, &p, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+	_, err := n.admin.CoreV1().Pods(c.namespace()).Create(n.t.Context(), &p, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+	return err
 }
 
 // clusterKinds are in no namespace.
-var clusterKinds = map[string]bool{"PersistentVolume": true, "RuntimeClass": true, "PriorityClass": true, "CSIDriver": true, "StorageClass": true}
+var clusterKinds = map[string]bool{
+	"PersistentVolume": true, "RuntimeClass": true, "PriorityClass": true, "CSIDriver": true, "StorageClass": true, "Node": true,
+}
 
-func (n *node) createObject(ctx context.Context, namespace string, o json.RawMessage) error {
-	var meta metav1.TypeMeta
-	if err := json.Unmarshal(o, &meta); err != nil {
-		return err
-	}
+// resourcePath is where objects of a kind are in the API.
+func resourcePath(namespace string, meta metav1.TypeMeta) string {
 	path := "/apis/" + meta.APIVersion
 	if meta.APIVersion == "v1" {
 		path = "/api/v1"
@@ -295,8 +272,16 @@ func (n *node) createObject(ctx context.Context, namespace string, o json.RawMes
 	if strings.HasSuffix(plural, "ss") { // classes
 		plural = strings.TrimSuffix(plural, "s") + "es"
 	}
-	_, err := n.admin.CoreV1().RESTClient().Post().AbsPath(path+"/"+plural).SetHeader("Content-Type", "application/json").Body([]byte(o)).DoRaw(ctx)
-	if err != nil {
+	return path + "/" + plural
+}
+
+func (n *node) createObject(ctx context.Context, namespace string, o json.RawMessage) error {
+	var meta metav1.TypeMeta
+	if err := json.Unmarshal(o, &meta); err != nil {
+		return err
+	}
+	path := resourcePath(namespace, meta)
+	if _, err := n.admin.CoreV1().RESTClient().Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body([]byte(o)).DoRaw(ctx); err != nil {
 		return fmt.Errorf("cannot create the %s: %w", meta.Kind, err)
 	}
 	return nil

@@ -113,8 +113,13 @@ func startedContainer(bundle, id, name string) (l Lines) {
 		l.add("oci "+name+" env", e)
 	}
 	l.addValue("oci "+name, all)
-	l.addCgroup("cgroup "+name, spec.Linux.CgroupsPath)
-	l.addCgroup("cgroup of the pod", filepath.Dir(spec.Linux.CgroupsPath))
+	return append(l, cgroupLines(name, spec.Linux.CgroupsPath)...)
+}
+
+// cgroupLines are the limits of a container's cgroup and of its pod's.
+func cgroupLines(name, path string) (l Lines) {
+	l.addCgroup("cgroup "+name, path)
+	l.addCgroup("cgroup of the pod", filepath.Dir(path))
 	return l
 }
 

@@ -17,6 +17,7 @@ import (
 
 // part is a sandbox or a container of a pod.
 type part struct {
+	namespace string // of the pod
 	uid       string // of the pod
 	container string // its name; empty: the sandbox
 	attempt   uint32
@@ -31,19 +32,21 @@ type request struct {
 	lines   Lines // what was seen at that moment
 }
 
-// requests are those that an agent makes of the runtime, by the UID of the pod. It is a hook of the proxy between them.
+// requests are those that an agent makes of the runtime, by the namespace of the pod, which is a case's. It is a hook of the proxy
+// between them.
 type requests struct {
 	look    func(r *runtimeapi.CreateContainerRequest) Lines // at the mounts of a container before it is created
 	started func(id string, of part) Lines                   // looks at a container that was started
 	printed func(of part) Lines                              // what a container that is to be stopped has printed of what it was asked
 
-	mu    sync.Mutex
-	byPod map[string][]request
-	byID  map[string]part // sandboxes and containers
+	mu     sync.Mutex
+	byCase map[string][]request
+	byID   map[string]part   // sandboxes and containers
+	latest map[string]string // ids, by namespace/container; that of the sandbox by namespace/
 }
 
 func newRequests() *requests {
-	return &requests{byPod: map[string][]request{}, byID: map[string]part{}}
+	return &requests{byCase: map[string][]request{}, byID: map[string]part{}, latest: map[string]string{}}
 }
 
 // changes are the methods that a record has, each with an empty message to read it into.
@@ -81,17 +84,19 @@ func (r *requests) hook(ctx context.Context, c *criproxy.Call) error {
 func (r *requests) file(c *criproxy.Call, method string, m proto.Message) {
 	switch m := m.(type) {
 	case *runtimeapi.RunPodSandboxRequest:
-		of := part{uid: m.GetConfig().GetMetadata().GetUid(), attempt: m.GetConfig().GetMetadata().GetAttempt()}
+		of := podPart(m.GetConfig())
+		of.attempt = m.GetConfig().GetMetadata().GetAttempt()
 		r.add(request{part: of, method: method, message: m})
 		r.name(c, &runtimeapi.RunPodSandboxResponse{}, of)
 	case *runtimeapi.CreateContainerRequest:
 		meta := m.GetConfig().GetMetadata()
-		log := filepath.Join(m.GetSandboxConfig().GetLogDirectory(), m.GetConfig().GetLogPath())
-		of := part{m.GetSandboxConfig().GetMetadata().GetUid(), meta.GetName(), meta.GetAttempt(), log}
+		of := podPart(m.GetSandboxConfig())
+		of.container, of.attempt = meta.GetName(), meta.GetAttempt()
+		of.log = filepath.Join(m.GetSandboxConfig().GetLogDirectory(), m.GetConfig().GetLogPath())
 		r.add(request{part: of, method: method, message: m, lines: r.look(m)})
 		r.name(c, &runtimeapi.CreateContainerResponse{}, of)
 	case *runtimeapi.PullImageRequest:
-		r.add(request{part: part{uid: m.GetSandboxConfig().GetMetadata().GetUid()}, method: method, message: m})
+		r.add(request{part: podPart(m.GetSandboxConfig()), method: method, message: m})
 	case interface{ GetPodSandboxId() string }:
 		r.addFor(m.GetPodSandboxId(), method, m.(proto.Message))
 	case *runtimeapi.StopContainerRequest:
@@ -104,10 +109,14 @@ func (r *requests) file(c *criproxy.Call, method string, m proto.Message) {
 	}
 }
 
+func podPart(c *runtimeapi.PodSandboxConfig) part {
+	return part{namespace: c.GetMetadata().GetNamespace(), uid: c.GetMetadata().GetUid()}
+}
+
 func (r *requests) add(q request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.byPod[q.uid] = append(r.byPod[q.uid], q)
+	r.byCase[q.namespace] = append(r.byCase[q.namespace], q)
 }
 
 func (r *requests) addFor(id, method string, m proto.Message) {
@@ -128,23 +137,32 @@ func (r *requests) name(c *criproxy.Call, answer proto.Message, of part) {
 	send := c.Answer
 	c.Answer = func(b []byte) error {
 		if proto.Unmarshal(b, answer) == nil {
-			r.mu.Lock()
+			id := ""
 			switch a := answer.(type) {
 			case *runtimeapi.RunPodSandboxResponse:
-				r.byID[a.GetPodSandboxId()] = of
+				id = a.GetPodSandboxId()
 			case *runtimeapi.CreateContainerResponse:
-				r.byID[a.GetContainerId()] = of
+				id = a.GetContainerId()
 			}
+			r.mu.Lock()
+			r.byID[id], r.latest[of.namespace+"/"+of.container] = of, id
 			r.mu.Unlock()
 		}
 		return send(b)
 	}
 }
 
-func (r *requests) of(uid string) []request {
+func (r *requests) of(namespace string) []request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.byPod[uid]
+	return r.byCase[namespace]
+}
+
+// id is that of the latest container of a name, or, without one, of the sandbox; "" is none.
+func (r *requests) id(namespace, container string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.latest[namespace+"/"+container]
 }
 
 // requestLines are those of the requests for one pod. How often one was made, and when, is left to the status of the pod and to its events.

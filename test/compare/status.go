@@ -14,6 +14,7 @@ import (
 type seen struct {
 	statuses []v1.PodStatus // from the first to the last before the pod was gone
 	settled  v1.PodStatus   // when the case was over, before the pod was deleted
+	pod      v1.Pod         // the last
 	events   []v1.Event
 	before   int       // how many of the events came before the pod was deleted
 	changed  time.Time // the last status, or the first event of a reason

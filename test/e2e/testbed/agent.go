@@ -210,6 +210,15 @@ func (a *Agent) Launch(environ ...string) {
 	a.proc = a.e.Start("agent", cmd)
 }
 
+// PowerOn starts the agent after Containerd.PowerOff, which takes the cgroup root away that a kubelet insists on.
+func (a *Agent) PowerOn() {
+	a.e.t.Helper()
+	if !strings.HasSuffix(a.program, "minikubelet") {
+		a.e.makeCgroupRoot()
+	}
+	a.Start()
+}
+
 // Process is the agent's process: its pid for /proc, Wait for its exit code.
 func (a *Agent) Process() *Process { return a.proc }
 

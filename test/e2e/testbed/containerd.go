@@ -149,6 +149,11 @@ func (d *Containerd) Start() {
 	})
 }
 
+// Tasks holds a directory for each container that runs, named by its id: its OCI bundle.
+func (d *Containerd) Tasks() string {
+	return filepath.Join(d.State, "io.containerd.runtime.v2.task", "k8s.io")
+}
+
 // Kill ends the daemon with SIGKILL. Shims and containers go on.
 func (d *Containerd) Kill() { d.proc.Kill() }
 
