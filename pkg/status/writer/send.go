@@ -38,7 +38,11 @@ func (w *Writer) send(ctx context.Context, e *entry) error {
 
 // patch writes the status of an entry to an object: the pod itself or its mirror.
 func (w *Writer) patch(ctx context.Context, e *entry, to *v1.Pod) error {
-	patch, err := kube.StatusPatch(to.UID, e.base, Merge(e.base, e.status))
+	base := e.base
+	if pod.IsStatic(e.pod) {
+		base.Phase = "" // that of the mirror, which ends nothing
+	}
+	patch, err := kube.StatusPatch(to.UID, e.base, Merge(base, e.status))
 	if err != nil || patch == nil {
 		return err
 	}

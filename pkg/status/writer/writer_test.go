@@ -455,6 +455,22 @@ func TestWriter_WritesAgainWhatOthersHaveChanged(t *testing.T) {
 	})
 }
 
+func TestWriter_APhaseThatOthersGaveAMirrorIsNotTheStaticPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		w := start(t, s)
+		m := mirrorOf("m", "h1")
+		m.ResourceVersion, m.Status.Phase = "1", v1.PodRunning
+		w.Mirrors([]*v1.Pod{m})
+		w.Report(staticPod("h1"), phase(v1.PodRunning))
+		expect(t, s)
+		edited := mirrorOf("m", "h1")
+		edited.ResourceVersion, edited.Status.Phase = "2", v1.PodFailed
+		w.Seen(edited)
+		expect(t, s, `patch web-n1 {"metadata":{"uid":"m"},"status":{"phase":"Running"}}`)
+	})
+}
+
 func TestWriter_DoesNothingWithoutAnAPIServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := writer.New(writer.Config{})
