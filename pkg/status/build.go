@@ -79,6 +79,7 @@ func (b *build) containers() {
 		case pod.Main:
 			b.s.ContainerStatuses = append(b.s.ContainerStatuses, s)
 		case pod.Ephemeral:
+			s.Started = nil // no probe and no hook depends on it
 			b.s.EphemeralContainerStatuses = append(b.s.EphemeralContainerStatuses, s)
 		default:
 			b.s.InitContainerStatuses = append(b.s.InitContainerStatuses, s)

@@ -394,6 +394,19 @@ func TestBuild_APodThatRunsKeepsItsReason(t *testing.T) {
 	}
 }
 
+func TestBuild_SaysOfNoEphemeralContainerThatItHasStarted(t *testing.T) {
+	p := testPod(v1.Container{Name: "c"})
+	p.Spec.EphemeralContainers = []v1.EphemeralContainer{
+		{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "runs"}}, {EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "over"}},
+		{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "waits"}},
+	}
+	for _, s := range build(input(p, running("c"), running("runs"), exited("over", 0, 3))).EphemeralContainerStatuses {
+		if s.Started != nil {
+			t.Errorf("%s: started is %v, a kubelet reports none", s.Name, *s.Started)
+		}
+	}
+}
+
 func TestBuild_KeepsAddresses(t *testing.T) {
 	in := input(testPod(v1.Container{Name: "a"}), running("a"))
 	in.Record.Status = build(in)
