@@ -121,9 +121,9 @@ func (a *agent) outOfMemory(uid string) int64 {
 }
 
 func (a *agent) executor() *act.Executor {
-	var services func(context.Context, ...string) ([]v1.Service, error)
+	var services act.Services
 	if a.api.services != nil {
-		services = a.api.services.In
+		services = a.api.services
 	}
 	return act.New(act.Config{
 		Services: services,

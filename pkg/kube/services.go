@@ -69,13 +69,29 @@ func (l *ServiceList) In(ctx context.Context, namespaces ...string) ([]v1.Servic
 		return nil, ErrServicesUnknown
 	case <-l.first:
 	}
+	return l.told(namespaces), nil
+}
+
+// Known is In without a wait: where nothing is known there are none.
+func (l *ServiceList) Known(namespaces ...string) []v1.Service {
+	select {
+	case <-l.first:
+		return l.told(namespaces)
+	default:
+		kept, _ := l.keep.getServices(namespaces)
+		return kept
+	}
+}
+
+// told are the services of namespaces that the API server has told.
+func (l *ServiceList) told(namespaces []string) []v1.Service {
 	l.mu.Lock()
 	all := slices.Collect(maps.Values(l.known))
 	l.mu.Unlock()
 	all = slices.DeleteFunc(all, func(s v1.Service) bool { return !slices.Contains(namespaces, s.Namespace) })
 	slices.SortFunc(all, func(a, b v1.Service) int { return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name) })
 	l.keep.putServices(namespaces, all)
-	return all, nil
+	return all
 }
 
 // serviceReceiver is how Follow fills a ServiceList.

@@ -50,3 +50,16 @@ func TestServiceList_FailsUntilTheAPIServerHasSpoken(t *testing.T) {
 		}
 	})
 }
+
+func TestServiceList_TellsAtOnceWhatIsKnown(t *testing.T) {
+	l := NewServiceList(silent{}, nil, nil)
+	if got := l.Known("default"); got != nil {
+		t.Errorf("nothing was told, and known is %v", got)
+	}
+	s := &v1.Service{}
+	s.Namespace, s.Name, s.Spec.ClusterIP = "default", "kubernetes", "10.0.0.1"
+	(*serviceReceiver)(l).Replace([]runtime.Object{s})
+	if got := l.Known("default"); len(got) != 1 || got[0].Name != "kubernetes" {
+		t.Errorf("known is %v", got)
+	}
+}

@@ -92,11 +92,9 @@ func (e *Executor) containerInput(ctx context.Context, in plan.Input, a plan.Act
 	p := in.Desired.Pod
 	ips := e.addresses(in)
 	s := self{pod: p, podIPs: ips, node: e.cfg.Node(), volumes: filepath.Join(e.podDir(p), "volumes", "kubernetes.io~empty-dir")}
-	if e.cfg.Services != nil && !pod.IsStatic(p) { // a static pod must start without an API server
-		var err error
-		if s.services, err = e.cfg.Services(ctx, apiNamespace, p.Namespace); err != nil {
-			return cri.ContainerInput{}, err
-		}
+	var err error
+	if s.services, err = e.services(ctx, p); err != nil {
+		return cri.ContainerInput{}, err
 	}
 	env, skipped, err := environment(ctx, e.cfg.Objects, s, c)
 	if err != nil {

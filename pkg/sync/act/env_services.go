@@ -1,11 +1,14 @@
 package act
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // The service by which pods find the API server. Its variables are given to every container.
@@ -13,6 +16,17 @@ const (
 	apiNamespace = "default"
 	apiService   = "kubernetes"
 )
+
+// services are those that a pod may be told of. A static pod must start without an API server: it waits for none.
+func (e *Executor) services(ctx context.Context, p *v1.Pod) ([]v1.Service, error) {
+	switch {
+	case e.cfg.Services == nil:
+		return nil, nil
+	case pod.IsStatic(p):
+		return e.cfg.Services.Known(apiNamespace, p.Namespace), nil
+	}
+	return e.cfg.Services.In(ctx, apiNamespace, p.Namespace)
+}
 
 // setServices sets the variables that tell a pod of services: of the API server's always, of those of its namespace
 // unless it has enableServiceLinks false. A service db with a first port 5432 named sql gives DB_SERVICE_HOST,

@@ -66,20 +66,25 @@ type Features struct {
 
 // Config is what an Executor works with.
 type Config struct {
-	Runtime *cri.Client
-	Volumes *volumes.Volumes
-	Cgroups Cgroups
-	Images  Images
-	Objects Objects
-	Event   func(p *v1.Pod, container, typ, reason, message string)
-	Repair  func(ctx context.Context, failure error) (bool, error) // mends what a sandbox lacked; true: worth another try
-	Node    func() downward.Node
-	// Services are those of namespaces at the API server; nil: there is none.
-	Services func(ctx context.Context, namespaces ...string) ([]v1.Service, error)
+	Runtime  *cri.Client
+	Volumes  *volumes.Volumes
+	Cgroups  Cgroups
+	Images   Images
+	Objects  Objects
+	Event    func(p *v1.Pod, container, typ, reason, message string)
+	Repair   func(ctx context.Context, failure error) (bool, error) // mends what a sandbox lacked; true: worth another try
+	Node     func() downward.Node
+	Services Services // nil: there is no API server
 	Limits   cri.Node // what of the node decides cgroup values
 	Paths    Paths
 	DNS      DNS
 	Runs     Features
+}
+
+// Services are those of namespaces at the API server.
+type Services interface {
+	In(ctx context.Context, namespaces ...string) ([]v1.Service, error)
+	Known(namespaces ...string) []v1.Service // as far as they are known at once
 }
 
 // Executor does actions. It is safe for concurrent use.
