@@ -30,11 +30,9 @@ func cutOff(s *runtimeapi.ContainerStatus) bool {
 }
 
 // exitReason names why a container ended, in the words of a pod's status. The runtime itself knows OOMKilled and
-// StartError; Unknown is its word for an exit that it did not see.
+// StartError; Unknown is its word for an exit that it did not see, and a kubelet's.
 func exitReason(s *runtimeapi.ContainerStatus) string {
 	switch {
-	case s.Reason == "Unknown":
-		return "ContainerStatusUnknown"
 	case s.Reason != "":
 		return s.Reason
 	case s.ExitCode == 0:

@@ -165,3 +165,13 @@ func TestMessage_FallsBackToTheLogOfAFailureThatLeftNoFile(t *testing.T) {
 		}
 	}
 }
+
+func TestExitReason_OfAnExitThatNobodySawIsTheRuntimes(t *testing.T) {
+	for want, s := range map[string]*runtimeapi.ContainerStatus{
+		"Unknown": {Reason: "Unknown", ExitCode: 255}, "OOMKilled": {Reason: "OOMKilled", ExitCode: 137}, "Completed": {}, "Error": {ExitCode: 1},
+	} {
+		if got := exitReason(s); got != want {
+			t.Errorf("%v: %s, want %s", s, got, want)
+		}
+	}
+}

@@ -45,7 +45,7 @@ type Container struct {
 	StartedAt  time.Time // zero before it was started
 	FinishedAt time.Time // zero before it exited
 	ExitCode   int32
-	Reason     string // Completed, Error, OOMKilled, StartError, ContainerStatusUnknown
+	Reason     string // Completed, Error, OOMKilled, StartError, Unknown
 	Message    string // the termination message, of any bytes
 	Image      string // as the runtime names it
 	ImageID    string
