@@ -2,6 +2,7 @@ package act
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -19,11 +20,11 @@ import (
 func (e *Executor) resizePod(ctx context.Context, in plan.Input) error {
 	p := in.Desired.Pod
 	if _, again := in.Failures[plan.Action{Kind: plan.PodResize}.Key()]; !again {
-		e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeStarted", "Pod resize started")
+		e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeStarted", resizeText("started", p, nil))
 	}
 	if box := in.Observed.Sandbox(); box != nil && box.Ready {
 		if err := e.cfg.Runtime.UpdatePodSandboxResources(ctx, box.ID, e.sandboxResources(p), e.overhead(p)); err != nil {
-			e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
+			e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", resizeText("error", p, err))
 			return err
 		}
 	}
@@ -31,14 +32,14 @@ func (e *Executor) resizePod(ctx context.Context, in plan.Input) error {
 	errs := e.resizeContainers(ctx, in)
 	if err := errors.Join(errs...); err != nil {
 		err = errors.Join(err, before)
-		e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
+		e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", resizeText("error", p, err))
 		return err
 	}
 	if err := e.cfg.Cgroups.CreatePod(p); err != nil {
-		e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", err.Error())
+		e.cfg.Event(p, "", v1.EventTypeWarning, "ResizeError", resizeText("error", p, err))
 		return err
 	}
-	e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeCompleted", "Pod resize completed")
+	e.cfg.Event(p, "", v1.EventTypeNormal, "ResizeCompleted", resizeText("completed", p, nil))
 	return nil
 }
 
@@ -68,6 +69,35 @@ func (e *Executor) resizeContainers(ctx context.Context, in plan.Input) (errs []
 		}))
 	}
 	return errs
+}
+
+// resizeText tells of a resize as a kubelet does, so that what reads its events can read these: with the resources of the
+// containers, and the generation of the pod that asks for them.
+func resizeText(what string, p *v1.Pod, err error) string {
+	type container struct {
+		Name      string                  `json:"name"`
+		Resources v1.ResourceRequirements `json:"resources"`
+	}
+	said := struct {
+		InitContainers []container `json:"initContainers,omitempty"`
+		Containers     []container `json:"containers,omitempty"`
+		Generation     int64       `json:"generation"`
+		Error          string      `json:"error,omitempty"`
+	}{Generation: p.Generation}
+	for _, c := range p.Spec.InitContainers {
+		said.InitContainers = append(said.InitContainers, container{c.Name, c.Resources})
+	}
+	for _, c := range p.Spec.Containers {
+		said.Containers = append(said.Containers, container{c.Name, c.Resources})
+	}
+	if err != nil {
+		said.Error = err.Error()
+	}
+	text := "Pod resize " + what
+	if b, err := json.Marshal(said); err == nil {
+		text += ": " + string(b)
+	}
+	return text
 }
 
 // usedMemory is a container's working set in bytes, as far as the runtime tells it.
