@@ -95,7 +95,7 @@ func (a *agent) wirePods(context.Context) error {
 		CFS:        a.cfs(),
 		Starts:     a.pods.starts, Stops: a.atOnce(), Boundary: a.pods.fuse.Boundary(),
 	}, a.admit, a.resize)
-	a.upkeep.refresher = upkeep.NewRefresher(a.pods.set, a.local.volumes)
+	a.upkeep.refresher = upkeep.NewRefresher(a.pods.set, a.local.volumes, a.reports.told.Event)
 	a.upkeep.sweeper = upkeep.NewSweeper(a.pods.set, a.pods.observer.CRI, a.local.volumes, a.local.cgroups)
 	a.upkeep.limiter = upkeep.NewLimiter(upkeep.LimiterConfig{
 		Cgroups: a.local.cgroups, Limits: a.local.limits, Pods: a.pods.set.Pods, Changed: a.pods.changes.next, Event: a.reports.events.NodeEvent,

@@ -10,21 +10,26 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
-	"github.com/minikubelet/minikubelet/pkg/volumes"
 )
 
 const refreshEvery = time.Minute
 
+// contents are what volumes hold.
+type contents interface {
+	Refresh(ctx context.Context, p *v1.Pod) error
+}
+
 // Refresher brings the content of configMap, secret and the like in volumes up to date.
 type Refresher struct {
 	set     *loop.Set
-	volumes *volumes.Volumes
+	volumes contents
+	event   func(p *v1.Pod, container, typ, reason, message string)
 	wanted  chan types.UID // pods whose objects may have changed
 }
 
-// NewRefresher refreshes volumes of the pods of a set.
-func NewRefresher(set *loop.Set, v *volumes.Volumes) *Refresher {
-	return &Refresher{set: set, volumes: v, wanted: make(chan types.UID, 64)}
+// NewRefresher refreshes volumes of the pods of a set. A pod whose volumes keep what they have gets an event.
+func NewRefresher(set *loop.Set, v contents, event func(p *v1.Pod, container, typ, reason, message string)) *Refresher {
+	return &Refresher{set: set, volumes: v, event: event, wanted: make(chan types.UID, 64)}
 }
 
 // Want asks for a refresh of one pod soon. When too many ask at once, the next round serves those that are left out.
@@ -71,5 +76,8 @@ func (r *Refresher) refresh(ctx context.Context, p *v1.Pod) {
 	}
 	if err := r.volumes.Refresh(ctx, p); err != nil && ctx.Err() == nil {
 		slog.Warn("cannot refresh a pod's volumes: they keep their content", "pod", pod.FullName(p), "uid", p.UID, "err", err)
+		if p.DeletionTimestamp == nil { // whose objects may go with it
+			r.event(p, "", v1.EventTypeWarning, "FailedMount", err.Error())
+		}
 	}
 }
