@@ -1,6 +1,8 @@
 package status
 
 import (
+	"time"
+
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -37,7 +39,13 @@ func (b *build) wasInitialized() bool {
 	if pod.IsSidecar(&b.in.Desired.Pod.Spec.InitContainers[len(inits)-1]) {
 		return false // when it has started, main containers begin at once
 	}
-	return succeeded(last.State) || succeeded(last.LastTerminationState)
+	return b.through(last.State) || b.through(last.LastTerminationState)
+}
+
+// through reports whether the last init container let main containers begin: with success, and before its pod was told to end.
+func (b *build) through(s v1.ContainerState) bool {
+	stop := b.d.Record.Stop
+	return succeeded(s) && (stop == nil || s.Terminated.FinishedAt.Time.Before(stop.At.Truncate(time.Second)))
 }
 
 // began reports whether a container runs or has run.

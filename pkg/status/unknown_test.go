@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
@@ -24,19 +25,22 @@ func TestBuild_SaysThatContainersOfAPodThatEndedHaveEnded(t *testing.T) {
 		pod  *v1.Pod
 		ran  []pod.Container
 		want string
+		stop *pod.Stop
 	}{
-		"none ran":                             {testPod(v1.Container{Name: "a"}), nil, "a:137"},
-		"one of two ran":                       {testPod(v1.Container{Name: "a"}, v1.Container{Name: "b"}), []pod.Container{exited("a", 0, 3)}, "a:3 b:137"},
-		"no init container ran":                {inits(i, j), nil, "i:137 j:waiting a:waiting"},
-		"the first init container failed":      {inits(i, j), []pod.Container{exited("i", 0, 2)}, "i:2 j:waiting a:waiting"},
-		"the init containers are through":      {inits(i, j), []pod.Container{exited("i", 0, 0), exited("j", 0, 0)}, "i:0 j:0 a:137"},
-		"a sidecar was not all that there was": {inits(i, sidecar), []pod.Container{exited("i", 0, 0), exited("s", 0, 137)}, "i:0 s:137 a:waiting"},
+		"none ran":                                            {testPod(v1.Container{Name: "a"}), nil, "a:137", nil},
+		"one of two ran":                                      {testPod(v1.Container{Name: "a"}, v1.Container{Name: "b"}), []pod.Container{exited("a", 0, 3)}, "a:3 b:137", nil},
+		"no init container ran":                               {inits(i, j), nil, "i:137 j:waiting a:waiting", nil},
+		"the first init container failed":                     {inits(i, j), []pod.Container{exited("i", 0, 2)}, "i:2 j:waiting a:waiting", nil},
+		"the init containers are through":                     {inits(i, j), []pod.Container{exited("i", 0, 0), exited("j", 0, 0)}, "i:0 j:0 a:137", nil},
+		"a sidecar was not all that there was":                {inits(i, sidecar), []pod.Container{exited("i", 0, 0), exited("s", 0, 137)}, "i:0 s:137 a:waiting", nil},
+		"the init container ended because its pod did":        {inits(i), []pod.Container{exited("i", 0, 0)}, "i:0 a:waiting", &pod.Stop{At: epoch}},
+		"the init container ended before its pod was stopped": {inits(i), []pod.Container{exited("i", 0, 0)}, "i:0 a:137", &pod.Stop{At: epoch.Add(time.Minute)}},
 	} {
 		in := input(c.pod, c.ran...)
 		if s := build(in); strings.Contains(fmt.Sprint(s), "when the pod was terminated") {
 			t.Errorf("%s: a container has ended before its pod: %v", name, s)
 		}
-		in.Record.Verdict = &pod.Verdict{Phase: v1.PodFailed}
+		in.Record.Verdict, in.Record.Stop = &pod.Verdict{Phase: v1.PodFailed}, c.stop
 		s := build(in)
 		var got []string
 		for _, st := range append(s.InitContainerStatuses, s.ContainerStatuses...) {
