@@ -14,6 +14,7 @@ import (
 const (
 	ByDeadline = "deadline" // activeDeadlineSeconds has passed
 	byFinish   = "finish"   // every main container has ended for good
+	byPhase    = "phase"    // others gave the pod a phase that is final
 )
 
 // Next decides what to do now. It is deterministic, and it never changes what the input refers to.
@@ -62,12 +63,15 @@ func newPass(in *Input) *pass {
 	return p
 }
 
-// orders merges the stop orders into the record, and gives one when the pod's own deadline has passed.
+// orders merges the stop orders into the record, and gives one when the pod's own deadline has passed, or when others have
+// written at the API server that it has ended: what they then do for want of it must not meet a pod that runs.
 func (p *pass) orders() {
 	old := p.rec.Stop
 	p.rec.Stop = pod.Stricter(old, p.in.Desired.Stop)
 	if p.rec.Stop == nil && p.rec.Verdict == nil {
-		p.rec.Stop = p.overdue()
+		if p.rec.Stop = p.overdue(); p.rec.Stop == nil && p.in.Desired.Source == pod.SourceAPI && pod.IsOver(p.spec) {
+			p.rec.Stop = &pod.Stop{Grace: pod.GracePeriod(p.spec), At: p.in.Now, By: byPhase}
+		}
 	}
 	if s := p.rec.Stop; s != nil && (old == nil || *s != *old) && s.By != string(pod.SourceAPI) {
 		p.d.Sync = true

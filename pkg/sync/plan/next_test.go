@@ -355,3 +355,22 @@ func TestNext_CenturiesDoNotOverflow(t *testing.T) {
 		t.Errorf("activeDeadlineSeconds: the pod is ended: %+v", d.Record.Stop)
 	}
 }
+
+func TestNext_EndsAPodThatOthersCalledEnded(t *testing.T) {
+	p := testPod(v1.RestartPolicyAlways, "a")
+	p.Status.Phase = v1.PodSucceeded
+	in := standing(p, pod.Container{ID: "a0", Name: "a", SandboxID: "s", State: pod.ContainerRunning})
+	in.Desired.Source = pod.SourceFile
+	if s := plan.Next(in).Record.Stop; s != nil {
+		t.Errorf("the phase of a mirror pod stops a static pod: %+v", s)
+	}
+	in.Desired.Source = pod.SourceAPI
+	d := plan.Next(in)
+	if s := d.Record.Stop; s == nil || s.Remove || s.Grace != pod.GracePeriod(p) || !s.At.Equal(in.Now) || !d.Sync {
+		t.Errorf("the order is %+v, synced %v", s, d.Sync)
+	}
+	in.Record, in.Observed.Containers = d.Record, []pod.Container{exited("a", 0, 137)}
+	if v := plan.Next(in).Record.Verdict; v == nil || v.Phase != v1.PodSucceeded {
+		t.Errorf("the verdict is %+v", v)
+	}
+}

@@ -71,6 +71,9 @@ func (p *pass) conclude() {
 			v.Phase = v1.PodFailed
 		}
 	}
+	if s := p.rec.Stop; s != nil && s.By == byPhase {
+		v.Phase, v.Reason, v.Message = p.spec.Status.Phase, p.spec.Status.Reason, p.spec.Status.Message
+	}
 	if s := p.rec.Stop; s != nil && s.Reason != "" {
 		v.Phase, v.Reason, v.Message = v1.PodFailed, s.Reason, s.Message
 	}
