@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/minikubelet/minikubelet/hack/ociarchive"
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
 
@@ -50,10 +51,30 @@ func (s *story) act(step *Step, words []string) error {
 		_, err2 := s.cd.Runtime().RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: sandbox})
 		return errors.Join(err, err2)
 	case "image":
-		_, err := s.cd.Ctr("images", "tag", testbed.BusyboxImage, words[1])
-		return err
+		return s.bringImage(words[1])
 	}
 	return s.actOnFile(step, words)
+}
+
+// bringImage makes an image of its own under a name, and waits until the runtime knows it.
+func (s *story) bringImage(name string) error {
+	im := testbed.BusyboxNamed(s.t, name)
+	im.Config.Env = append(slices.Clone(im.Config.Env), "IMAGE="+name)
+	archive := s.env.Path(s.c.Name + ".tar")
+	if err := ociarchive.WriteFile(archive, im); err != nil {
+		return err
+	}
+	if _, err := s.cd.Ctr("images", "import", archive); err != nil {
+		return err
+	}
+	known := func() bool {
+		r, err := s.cd.Images().ImageStatus(s.t.Context(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: name}})
+		return err == nil && r.Image != nil
+	}
+	if !s.until(known) {
+		return errors.New("the runtime does not know it")
+	}
+	return os.Remove(archive)
 }
 
 // actOnFile does what a step says of the manifest directory.

@@ -6,6 +6,9 @@
 // status of the pod on its way and at its end, its events. Ids, addresses, times, and names of this machine are replaced.
 // What comes in a free order has no order in a record.
 //
+// A case may have steps (story.go): what happens to its pod over time, and what there is to see then. Its lines begin with "step
+// N". One that disturbs the node is apart: its group runs when all other cases are over, and does each disturbance together.
+//
 //	recorded/*.txt         the kubelet's records; `make compare RECORD=1` runs a kubelet and writes them anew
 //	differences.yaml       the differences that are meant, each with its reason; docs/differences.md is made from it
 //
@@ -13,5 +16,5 @@
 // is not listed fails, and so does a listed one that is none any more. `make compare` runs a kubelet too and compares with what
 // it does now.
 //
-// The decisions (records, lines, differences) are functions of values; observe.go and node.go alone touch the machine.
+// The decisions (records, lines, differences) are functions of values; observe.go, node.go, play.go and act.go alone touch the machine.
 package compare

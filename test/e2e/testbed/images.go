@@ -42,6 +42,14 @@ func Images(t T) []ociarchive.Image {
 	}
 }
 
+// BusyboxNamed is busybox under another name.
+func BusyboxNamed(t T, ref string) ociarchive.Image {
+	t.Helper()
+	im := busyboxImage(t)
+	im.Ref = ref
+	return im
+}
+
 func busyboxImage(t T) ociarchive.Image {
 	t.Helper()
 	program := debian(t, "/bin/busybox")
