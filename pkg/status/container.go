@@ -97,7 +97,12 @@ func (b *build) exited(s *v1.ContainerStatus, role pod.Role, c *pod.Container, p
 		if w.Message == "" {
 			w.Message = b.d.Waiting[""].Message
 		}
-		if again := role == pod.Init && c.ExitCode == 0; w.Message == "" && !again {
+		// One that runs again against its policy, in a new sandbox or with a new definition: an API server would not let it leave its end.
+		against := role == pod.Init && c.ExitCode == 0
+		if spec, _ := pod.SpecOf(b.in.Desired.Pod, c.Name); spec != nil && b.d.Record.Restart == nil {
+			against = !plan.Restarts(b.in.Desired.Pod, role, spec, c.ExitCode)
+		}
+		if w.Message == "" && !against {
 			// About to start again, with nothing in the way: its end is what there is to tell, or that it waited for this.
 			if b.same(prior, c) && prior.State.Waiting != nil {
 				s.LastTerminationState, s.State = s.State, *prior.State.DeepCopy()

@@ -122,6 +122,27 @@ func TestBuild_TellsTheEndOfAContainerUntilItRunsAgainOrMustWait(t *testing.T) {
 	}
 }
 
+// An API server takes no status in which a container has left its end against its restart policy.
+func TestBuild_TellsNoEndThatItsPolicyCouldNotUndo(t *testing.T) {
+	for _, tt := range []struct {
+		policy v1.RestartPolicy
+		exit   int32
+		ended  bool
+	}{
+		{v1.RestartPolicyAlways, 0, true}, {v1.RestartPolicyAlways, 137, true}, {v1.RestartPolicyOnFailure, 137, true},
+		{v1.RestartPolicyOnFailure, 0, false}, {v1.RestartPolicyNever, 0, false}, {v1.RestartPolicyNever, 137, false},
+	} {
+		p := testPod(v1.Container{Name: "a"})
+		p.Spec.RestartPolicy = tt.policy
+		in := input(p, exited("a", 0, tt.exit)) // its definition has changed
+		d := plan.Decision{Record: in.Record, Waiting: map[string]pod.Reason{"a": {Reason: "ContainerCreating"}}}
+		c := status.Build(in, d, host).ContainerStatuses[0]
+		if (c.State.Terminated != nil) != tt.ended || !tt.ended && (c.State.Waiting == nil || c.LastTerminationState.Terminated == nil) {
+			t.Errorf("%s, exit %d: %+v, last %+v", tt.policy, tt.exit, c.State, c.LastTerminationState)
+		}
+	}
+}
+
 // An init container that runs again in a new sandbox is not through: its good end there says nothing here.
 func TestBuild_AnInitContainerThatRunsAgainIsNotDone(t *testing.T) {
 	p := testPod(v1.Container{Name: "a"})

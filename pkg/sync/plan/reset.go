@@ -18,7 +18,7 @@ func (p *pass) restartAll() {
 	}
 	for i := range p.views {
 		v := &p.views[i]
-		if v.role == pod.Ephemeral || v.state != exited || v.begun || ruled(v) != v1.ContainerRestartRuleActionRestartAllContainers {
+		if v.role == pod.Ephemeral || v.state != exited || v.begun || ruled(v.spec, v.exit) != v1.ContainerRestartRuleActionRestartAllContainers {
 			continue
 		}
 		p.begin(v)

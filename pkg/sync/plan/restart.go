@@ -14,41 +14,45 @@ func (p *pass) wants(v *view) bool {
 	return (v.begun || p.restarts(v)) && (v.role != pod.Sidecar || !p.closing())
 }
 
-// restarts is the restart policy's answer to the last exit: the container's rules first, then its own policy, then the
-// pod's (KEP-5307).
-func (p *pass) restarts(v *view) bool {
-	if ruled(v) != "" {
+func (p *pass) restarts(v *view) bool { return Restarts(p.spec, v.role, v.spec, v.exit) }
+
+// Restarts is the restart policy's answer to an exit: the container's rules first, then its own policy, then the pod's
+// (KEP-5307).
+func Restarts(p *v1.Pod, role pod.Role, c *v1.Container, exit int32) bool {
+	if ruled(c, exit) != "" {
 		return true
 	}
-	switch v.role {
+	switch role {
 	case pod.Sidecar:
 		return true
 	case pod.Ephemeral:
 		return false
 	case pod.Init:
-		return v.exit != 0 && p.policy(v) != v1.ContainerRestartPolicyNever
+		return exit != 0 && policy(p, c) != v1.ContainerRestartPolicyNever
 	}
-	switch p.policy(v) {
+	switch policy(p, c) {
 	case v1.ContainerRestartPolicyNever:
 		return false
 	case v1.ContainerRestartPolicyOnFailure:
-		return v.exit != 0
+		return exit != 0
 	}
 	return true
 }
 
+func (p *pass) policy(v *view) v1.ContainerRestartPolicy { return policy(p.spec, v.spec) }
+
 // policy is the restart policy that holds for a container.
-func (p *pass) policy(v *view) v1.ContainerRestartPolicy {
-	if v.spec.RestartPolicy != nil {
-		return *v.spec.RestartPolicy
+func policy(p *v1.Pod, c *v1.Container) v1.ContainerRestartPolicy {
+	if c.RestartPolicy != nil {
+		return *c.RestartPolicy
 	}
-	return v1.ContainerRestartPolicy(p.spec.Spec.RestartPolicy)
+	return v1.ContainerRestartPolicy(p.Spec.RestartPolicy)
 }
 
-// ruled is the action of the first rule that the last exit matches, or "".
-func ruled(v *view) v1.ContainerRestartRuleAction {
-	for _, r := range v.spec.RestartPolicyRules {
-		if matches(r, v.exit) {
+// ruled is the action of the first rule that an exit matches, or "".
+func ruled(c *v1.Container, exit int32) v1.ContainerRestartRuleAction {
+	for _, r := range c.RestartPolicyRules {
+		if matches(r, exit) {
 			return r.Action
 		}
 	}
