@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -211,7 +212,7 @@ func (s *story) end() {
 	s.mu.Lock()
 	p := s.pod()
 	p.before = len(p.events)
-	gone := p.gone || p.pod.Name == ""
+	left := s.podsLeft()
 	s.mu.Unlock()
 	if s.c.Static {
 		files, err := filepath.Glob(s.manifest(s.c, "*%.*"))
@@ -223,24 +224,26 @@ func (s *story) end() {
 		if err != nil {
 			s.lines.add("case", err)
 		}
-	} else if !gone {
-		if err := s.admin.CoreV1().Pods(s.c.namespace()).Delete(s.t.Context(), s.c.podName(), metav1.DeleteOptions{}); err != nil {
-			s.lines.add("case", err)
+	} else {
+		for _, name := range left {
+			if err := s.admin.CoreV1().Pods(s.c.namespace()).Delete(s.t.Context(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+				s.lines.add("case", err)
+			}
 		}
 	}
-	if !s.until(s.allGone) {
+	if !s.until(func() bool { return len(s.podsLeft()) == 0 }) {
 		s.lines.add("case", fmt.Sprintf("the pod is not gone in %s", overIn))
 	}
 }
 
-// allGone reports whether the case has no pod any more; the lock is held.
-func (s *story) allGone() bool {
+// podsLeft are the names of the case's pods that are not gone; the lock is held.
+func (s *story) podsLeft() (names []string) {
 	for key, p := range s.node.seen {
 		if strings.HasPrefix(key, s.c.namespace()+"/") && p.pod.Name != "" && !p.gone {
-			return false
+			names = append(names, p.pod.Name)
 		}
 	}
-	return true
+	return names
 }
 
 // manifest is a file of the manifest directory, or, if its name begins with /, of one beside it.

@@ -183,7 +183,9 @@ func holds(condition string, s *scene) (bool, error) {
 		return s.file != nil && strings.Contains(s.file(name, path), text), nil
 	case "log":
 		return s.log != nil && strings.Contains(s.log(name), more), nil
-	case "ready", "running", "ended", "waiting", "event":
+	case "event":
+		return slices.ContainsFunc(s.events, func(e v1.Event) bool { return e.Reason == rest }), nil
+	case "ready", "running", "ended", "waiting":
 		return !s.gone && settled(condition, s.pod.Status, s.events), nil
 	}
 	return false, fmt.Errorf("until: %q: unknown", condition)
