@@ -21,10 +21,11 @@ import (
 //go:embed cases/*.yaml
 var caseFiles embed.FS
 
-// Case is one pod, named p, and what it names, in a namespace of its own.
+// Case is one pod, named p, and what it names, in a namespace of its own; or a view of the node.
 type Case struct {
 	File   string // cases/<File>.yaml
 	Name   string
+	View   string // one of views; the rest is empty then
 	Until  string // when it is looked at: "" is when the pod is ready or has ended; see settled
 	More   []json.RawMessage
 	Pod    json.RawMessage
@@ -74,8 +75,12 @@ func newCase(set map[string]any) (c Case, err error) {
 	c.Static, _ = set["static"].(bool)
 	c.Late, _ = set["late"].(bool)
 	c.Apart, _ = set["apart"].(string)
+	c.View, _ = set["view"].(string)
 	if bad := validation.IsDNS1123Label(c.Name); len(bad) > 0 {
 		return c, fmt.Errorf("name: %s", strings.Join(bad, ", "))
+	}
+	if c.View != "" {
+		return c, c.checkView()
 	}
 	objects, _ := set["objects"].([]any)
 	for _, o := range objects {

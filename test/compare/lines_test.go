@@ -57,9 +57,10 @@ func TestRecords_ComeBackAsTheyWereWritten(t *testing.T) {
 		Base: {"a = 1", "b = 2", `c = "x\ny"`},
 		"o":  {"a = 1", "b = 3", "d = + - =="},
 		"p":  {"a = 1", "b = 2", `c = "x\ny"`},
+		"v":  {"a = 1", "e = 5"},
 	}
 	dir := t.TempDir()
-	if err := r.Write(dir, []Case{{File: "base", Name: Base}, {File: "f", Name: "o"}, {File: "f", Name: "p"}, {File: "f", Name: "never ran"}}); err != nil {
+	if err := r.Write(dir, []Case{{File: "base", Name: Base}, {File: "f", Name: "o"}, {File: "f", Name: "p"}, {File: "f", Name: "v", View: "object"}, {File: "f", Name: "never ran"}}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := ReadRecords(dir)

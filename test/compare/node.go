@@ -71,8 +71,8 @@ func (n Names) addMachine(t *testing.T) {
 	n["HOSTNAME="+host], n[strings.Trim(strconv.Quote(string(hosts)), `"`)] = "HOSTNAME=<host>", "<hosts>"
 }
 
-// Run starts a kubelet, or the agent when there is none, with all that it needs, and returns the records of cases.
-func Run(t *testing.T, kubelet string, cases []Case) Records {
+// runCases returns the records of cases that are pods.
+func runCases(t *testing.T, kubelet string, cases []Case) Records {
 	t.Helper()
 	e := testbed.New(t)
 	cp := e.APIServer()

@@ -26,6 +26,9 @@ func TestCorpus_ReachesEveryFieldOfAPodsSpecification(t *testing.T) {
 	f := fields{}
 	f.declare(reflect.TypeFor[v1.PodSpec]())
 	for _, c := range cases {
+		if c.View != "" {
+			continue
+		}
 		var p map[string]any
 		if err := json.Unmarshal(c.Pod, &p); err != nil {
 			t.Fatal(err)

@@ -17,7 +17,11 @@ type Records map[string]Lines
 // Base is the case that the others are written down as a change of.
 const Base = "base"
 
-// Write puts records into a directory, a file for each file of cases: what a case has that base has not, and what it lacks.
+// whole marks a record that is no change of base.
+const whole = "==="
+
+// Write puts records into a directory, a file for each file of cases: what a case has that base has not, and what it lacks. The
+// record of a view is whole.
 func (r Records) Write(dir string, cases []Case) error {
 	files := map[string]*bytes.Buffer{}
 	for _, c := range cases {
@@ -29,11 +33,14 @@ func (r Records) Write(dir string, cases []Case) error {
 			b = &bytes.Buffer{}
 			files[c.File] = b
 		}
-		fmt.Fprintf(b, "== %s\n", c.Name)
-		from := r[Base]
-		if c.Name == Base {
+		from, sign := r[Base], "=="
+		if c.View != "" {
+			sign = whole
+		}
+		if c.Name == Base || c.View != "" {
 			from = nil
 		}
+		fmt.Fprintf(b, "%s %s\n", sign, c.Name)
 		for _, line := range from.Minus(r[c.Name]) {
 			fmt.Fprintf(b, "- %s\n", line)
 		}
@@ -54,7 +61,7 @@ func ReadRecords(dir string) (Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	added, removed := Records{}, Records{}
+	added, removed, changed := Records{}, Records{}, map[string]bool{}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -65,15 +72,16 @@ func ReadRecords(dir string) (Records, error) {
 		for s.Scan() {
 			sign, rest, _ := strings.Cut(s.Text(), " ")
 			switch sign {
-			case "==":
+			case "==", whole:
 				name = rest
 				added[name] = Lines{}
+				changed[name] = sign != whole && name != Base
 			case "+":
 				added[name] = append(added[name], rest)
 			case "-":
 				removed[name] = append(removed[name], rest)
 			default:
-				return nil, fmt.Errorf("cannot read %s: %q: want ==, + or -: record it anew", file, s.Text())
+				return nil, fmt.Errorf("cannot read %s: %q: want ==, ===, + or -: record it anew", file, s.Text())
 			}
 		}
 		if err := s.Err(); err != nil {
@@ -81,7 +89,7 @@ func ReadRecords(dir string) (Records, error) {
 		}
 	}
 	for name := range added {
-		if name != Base {
+		if changed[name] {
 			slices.Sort(removed[name])
 			added[name] = append(added[name], added[Base].Minus(removed[name])...)
 		}

@@ -1,0 +1,211 @@
+package compare
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/minikubelet/minikubelet/test/e2e/testbed"
+)
+
+// viewer looks at a node of its own, on which the pods of views.yaml run: what it sees must not hang on the cases.
+type viewer struct {
+	node
+	cp      *testbed.ControlPlane
+	renewed time.Time // the lease, when the node was new
+}
+
+//go:embed views.yaml
+var viewedPods []byte
+
+// viewed is the namespace of the pods.
+const viewed = "views"
+
+type view struct {
+	name string
+	take func(v *viewer) (Lines, error)
+}
+
+// views in the order in which they are taken. What they ask of the node is counted in its metrics, so all of them are always taken.
+var views = []view{
+	{"object", (*viewer).object},
+	{"events", (*viewer).events},
+	{"csinode", (*viewer).csiNode},
+	{"lease", (*viewer).lease},
+}
+
+// checkView reports what is wrong with a case that is a view.
+func (c *Case) checkView() error {
+	if i := slices.IndexFunc(views, func(v view) bool { return v.name == c.View }); i < 0 {
+		return fmt.Errorf("view: there is no view %q: see views in view.go", c.View)
+	}
+	return nil
+}
+
+// Run starts a kubelet, or the agent when there is none, with all that it needs, and returns the records of cases.
+func Run(t *testing.T, kubelet string, cases []Case) Records {
+	t.Helper()
+	pods, wanted := []Case{}, []Case{}
+	for _, c := range cases {
+		if c.View == "" {
+			pods = append(pods, c)
+		} else {
+			wanted = append(wanted, c)
+		}
+	}
+	records := Records{}
+	if len(pods) > 0 {
+		t.Run("cases", func(t *testing.T) { maps.Copy(records, runCases(t, kubelet, pods)) })
+	}
+	if len(wanted) > 0 {
+		t.Run("views", func(t *testing.T) {
+			seen := takeViews(t, kubelet)
+			for _, c := range wanted {
+				records[c.Name] = seen[c.View]
+			}
+		})
+	}
+	return records
+}
+
+func takeViews(t *testing.T, kubelet string) Records {
+	t.Helper()
+	e := testbed.New(t)
+	v := &viewer{node: node{t: t, env: e}, cp: e.APIServer()}
+	v.admin = v.cp.Client()
+	v.agent = e.Agent(testbed.AgentConfig{
+		Program: kubelet, Containerd: e.Containerd(testbed.ContainerdConfig{}), ControlPlane: v.cp, NodeName: nodeName, Kubelet: v.viewSettings(),
+	})
+	testbed.Eventually(t, overIn, "the node is Ready", v.ready)
+	v.name()
+	v.renewed = v.leaseRenewed()
+	pods := v.createPods()
+	testbed.Eventually(t, overIn, "the pods are as the views need them", func() error { return v.asWanted(pods) })
+	records := Records{}
+	for _, view := range views {
+		l, err := view.take(v)
+		if err != nil {
+			l.add("view", err)
+		}
+		records[view.name] = v.names.normal(l)
+	}
+	return records
+}
+
+// settings are those of both.
+func (v *viewer) viewSettings() map[string]any {
+	s := v.settings()
+	maps.Copy(s, map[string]any{
+		"volumeStatsAggPeriod": "1s", // else a kubelet looks at volumes after a minute
+		"authentication": map[string]any{
+			"x509": map[string]any{"clientCAFile": v.cp.CA.CertFile}, "webhook": map[string]any{"enabled": true}, "anonymous": map[string]any{"enabled": false},
+		},
+		"authorization": map[string]any{"mode": "Webhook"},
+	})
+	return s
+}
+
+// name names what is of this machine.
+func (v *viewer) name() {
+	v.names = Names{
+		v.env.Dir: "<dir>", v.agent.RootDir: "<root>", v.agent.PodLogs: "<logs>", v.env.CgroupRoot(): "<cgroups>", v.env.NodeIP(): "<node-ip>",
+		fmt.Sprint(v.agent.Port): "<port>", runtime.Version(): "<go>",
+	}
+	v.names.addMachine(v.t)
+	for _, file := range []string{"/etc/machine-id", "/proc/sys/kernel/osrelease"} {
+		if b, err := os.ReadFile(file); err == nil && len(b) > 1 {
+			v.names[strings.TrimSpace(string(b))] = "<" + file + ">"
+		}
+	}
+}
+
+// createPods makes the objects of views.yaml, and returns the pods.
+func (v *viewer) createPods() (pods []v1.Pod) {
+	v.t.Helper()
+	ctx := v.t.Context()
+	_, err := v.admin.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: viewed}}, metav1.CreateOptions{})
+	objects := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(string(viewedPods)), 4096)
+	for err == nil {
+		var raw json.RawMessage
+		if err = objects.Decode(&raw); err == nil {
+			var p v1.Pod
+			if err = json.Unmarshal(raw, &p); err == nil && p.Kind == "Pod" {
+				p.Namespace = viewed
+				pods = append(pods, p)
+				raw, err = nil, v.createPod(p, raw)
+			}
+		}
+		if err == nil && raw != nil {
+			err = v.createObject(ctx, viewed, raw)
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		v.t.Fatalf("cannot make the pods of views.yaml: %v", err)
+	}
+	return pods
+}
+
+func (v *viewer) createPod(p v1.Pod, raw []byte) error {
+	if file := p.Annotations["file"]; file != "" {
+		v.agent.WriteManifest(file, string(raw))
+		return nil
+	}
+	if p.Spec.NodeName == "" {
+		p.Spec.NodeName = nodeName
+	}
+	p.Spec.TerminationGracePeriodSeconds, p.Spec.AutomountServiceAccountToken = new(int64(1)), new(false)
+	_, err := v.admin.CoreV1().Pods(viewed).Create(v.t.Context(), &p, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+	return err
+}
+
+// asWanted reports which pods are not yet as they should be. That which is to be deleted is, once it runs.
+func (v *viewer) asWanted(pods []v1.Pod) error {
+	list, err := v.admin.CoreV1().Pods(viewed).List(v.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, want := range pods {
+		i := slices.IndexFunc(list.Items, func(p v1.Pod) bool { return strings.TrimSuffix(p.Name, "-"+nodeName) == want.Name })
+		switch {
+		case i < 0 && want.Name == "deleted":
+		case i < 0:
+			errs = append(errs, fmt.Errorf("there is no pod %s", want.Name))
+		case !reached(want.Annotations["until"], list.Items[i].Status):
+			errs = append(errs, fmt.Errorf("%s is not %q yet", want.Name, want.Annotations["until"]))
+		case want.Name == "deleted":
+			errs = append(errs, errors.New("one is to be deleted"), v.admin.CoreV1().Pods(viewed).Delete(v.t.Context(), want.Name, metav1.DeleteOptions{}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reached reports whether a pod is as the views need it: any, "again C" (restarted once), "pulls C" (in vain), "begun C", or what settled knows.
+func reached(until string, st v1.PodStatus) bool {
+	what, container, _ := strings.Cut(until, " ")
+	for _, c := range append(st.InitContainerStatuses, st.ContainerStatuses...) {
+		switch {
+		case c.Name != container:
+		case what == "again":
+			return c.State.Running != nil && c.RestartCount == 1 && settled("", st, nil)
+		case what == "begun":
+			return c.State.Running != nil
+		case what == "pulls":
+			return c.State.Waiting != nil && strings.HasSuffix(c.State.Waiting.Reason, "ImagePull") || c.State.Waiting != nil && c.State.Waiting.Reason == "ImagePullBackOff"
+		}
+	}
+	return what == "any" || container == "" && settled(until, st, nil)
+}
