@@ -99,7 +99,7 @@ func (r *Recorder) Event(p *v1.Pod, container, typ, reason, message string) {
 func (r *Recorder) NodeEvent(typ, reason, message string) {
 	name := r.cfg.Node().Name
 	// By custom a node's events carry its name as UID, so that they are found before and after it was registered again.
-	r.record(r.cfg.Log, v1.ObjectReference{Kind: "Node", Name: name, UID: types.UID(name)}, typ, reason, message)
+	r.record(r.cfg.Log, v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}, typ, reason, message)
 }
 
 func (r *Recorder) record(log *slog.Logger, ref v1.ObjectReference, typ, reason, message string) {

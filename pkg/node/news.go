@@ -17,8 +17,8 @@ var conditionEvents = map[v1.NodeConditionType][2]string{
 	v1.NodeReady:          {"NodeReady", "NodeNotReady"},
 }
 
-// news compares a status with the one before. A Node that is new has all its pressures told; whether it is ready is told when
-// that changes, as a kubelet does.
+// news compares a status with the one before. A Node that is new has all its pressures told, and that it is ready; one that is not
+// ready yet is nothing new.
 func news(name string, old, now v1.NodeStatus) (out []News) {
 	if boot := now.NodeInfo.BootID; old.NodeInfo.BootID != "" && old.NodeInfo.BootID != boot {
 		out = append(out, News{v1.EventTypeWarning, "Rebooted", fmt.Sprintf("Node %s has been rebooted, boot id: %s", name, boot)})
@@ -30,7 +30,7 @@ func news(name string, old, now v1.NodeStatus) (out []News) {
 	for _, c := range now.Conditions {
 		events, ours := conditionEvents[c.Type]
 		was, known := before[c.Type]
-		if !ours || was == c.Status || !known && c.Type == v1.NodeReady {
+		if !ours || was == c.Status || !known && c.Type == v1.NodeReady && c.Status != v1.ConditionTrue {
 			continue
 		}
 		reason := events[1]

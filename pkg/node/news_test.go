@@ -22,6 +22,7 @@ func TestNews_TellsWhatChanged(t *testing.T) {
 	}{
 		"nothing":         {status("1", "True", "False"), status("1", "True", "False"), nil},
 		"a new Node":      {v1.NodeStatus{}, status("1", "False", "False"), []News{normal("NodeHasSufficientMemory")}},
+		"new and ready":   {v1.NodeStatus{}, status("1", "True", "False"), []News{normal("NodeHasSufficientMemory"), normal("NodeReady")}},
 		"ready":           {status("1", "False", "False"), status("1", "True", "False"), []News{normal("NodeReady")}},
 		"lost its agent":  {status("1", "Unknown", "Unknown"), status("1", "True", "False"), []News{normal("NodeHasSufficientMemory"), normal("NodeReady")}},
 		"not ready":       {status("1", "True", "False"), status("1", "False", "True"), []News{normal("NodeHasInsufficientMemory"), normal("NodeNotReady")}},

@@ -73,8 +73,8 @@ func (l *Lines) addValue(what string, v any) {
 	}
 }
 
-// unordered are lists whose order is one of chance under a kubelet.
-var unordered = regexp.MustCompile(`\.dnsConfig\.options$`)
+// unordered are lists whose order is one of chance under a kubelet, or says nothing.
+var unordered = regexp.MustCompile(`\.dnsConfig\.options$|\.declaredFeatures$`)
 
 func texts(list []any) (out []string) {
 	for _, v := range list {

@@ -45,6 +45,17 @@ var views = []view{
 	{"events", (*viewer).events},
 	{"csinode", (*viewer).csiNode},
 	{"lease", (*viewer).lease},
+	{"tls", (*viewer).tls},
+	{"pods", (*viewer).pods},
+	{"configz", (*viewer).configz},
+	{"answers", (*viewer).answers},
+	{"logs", (*viewer).logs},
+	{"stats", (*viewer).stats},
+	{"metrics", metrics("/metrics")},
+	{"metrics-resource", metrics("/metrics/resource")},
+	{"metrics-cadvisor", metrics("/metrics/cadvisor")},
+	{"metrics-probes", metrics("/metrics/probes")},
+	{"metrics-slis", metrics("/metrics/slis")},
 }
 
 // checkView reports what is wrong with a case that is a view.
@@ -94,6 +105,8 @@ func takeViews(t *testing.T, kubelet string) Records {
 	v.renewed = v.leaseRenewed()
 	pods := v.createPods()
 	testbed.Eventually(t, overIn, "the pods are as the views need them", func() error { return v.asWanted(pods) })
+	v.namePods()
+	testbed.Eventually(t, overIn, "the pods are measured", v.measured)
 	records := Records{}
 	for _, view := range views {
 		l, err := view.take(v)
@@ -128,6 +141,25 @@ func (v *viewer) name() {
 	for _, file := range []string{"/etc/machine-id", "/proc/sys/kernel/osrelease"} {
 		if b, err := os.ReadFile(file); err == nil && len(b) > 1 {
 			v.names[strings.TrimSpace(string(b))] = "<" + file + ">"
+		}
+	}
+}
+
+// namePods names what is of these pods alone.
+func (v *viewer) namePods() {
+	v.t.Helper()
+	list, err := v.admin.CoreV1().Pods(viewed).List(v.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		v.t.Fatalf("cannot list the pods: %v", err)
+	}
+	for _, p := range list.Items {
+		for _, ip := range p.Status.PodIPs {
+			if ip.IP != v.env.NodeIP() {
+				v.names[ip.IP] = "<pod-ip>"
+			}
+		}
+		if hash := p.Annotations[v1.MirrorPodAnnotationKey]; hash != "" {
+			v.names[hash] = "<uid>"
 		}
 	}
 }
