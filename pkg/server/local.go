@@ -99,8 +99,9 @@ func peersOnly(next http.Handler, own int) http.Handler {
 
 func localMux(src Source) http.Handler {
 	mux := http.NewServeMux()
+	health := src.checks()
 	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
-		mux.HandleFunc("GET "+path, plain(src.healthz))
+		mux.HandleFunc("GET "+path, health.answer)
 	}
 	routes := map[string]handler{
 		"GET /version": src.version, "GET /configz": src.configz,

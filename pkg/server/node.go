@@ -123,7 +123,9 @@ func ignoreDeadline(err error) error {
 func (cfg NodeConfig) mux(src Source) http.Handler {
 	mux := zpages.NewMux()
 	answers := make(limit.Turns, answersAtOnce)
-	mux.HandleFunc("GET /healthz", plain(src.healthz))
+	health := src.checks()
+	health.serve(mux.HandleFunc)
+	mux.HandleFunc("GET /metrics/slis", answers.Wait(http.HandlerFunc(health.slis)))
 	mux.HandleFunc("GET /configz", answers.Wait(plain(src.configz)))
 	mux.HandleFunc("GET /pods", answers.Wait(plain(src.listPods)))
 	mux.HandleFunc("GET /pods/", answers.Wait(plain(src.listPods)))
@@ -164,15 +166,7 @@ func (cfg NodeConfig) mux(src Source) http.Handler {
 }
 
 func disabled(why string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusMethodNotAllowed) }
-}
-
-func (s Source) healthz(w http.ResponseWriter, _ *http.Request) error {
-	if err := s.Health(); err != nil {
-		return err
-	}
-	fmt.Fprint(w, "ok")
-	return nil
+	return func(w http.ResponseWriter, _ *http.Request) { tell(w, why, http.StatusMethodNotAllowed) }
 }
 
 // Health is the plain health server on loopback.
@@ -188,7 +182,7 @@ func ListenHealth(address string, src Source) (*Health, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w: set healthzPort to what is free, or to 0 for none", address, err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", plain(src.healthz))
+	src.checks().serve(mux.HandleFunc)
 	return &Health{listener: limit.NewGate(l, strangers, strangers), server: newHTTPServer(mux)}, nil
 }
 

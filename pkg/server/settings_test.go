@@ -31,7 +31,7 @@ func TestNode_RefusesWhatDebuggingHandlersServeWhenTheyAreOff(t *testing.T) {
 func TestNode_TellsOfItselfWhereElseToLook(t *testing.T) {
 	cfg := NodeConfig{Debugging: &Debugging{Flags: func() map[string]string { return map[string]string{"v": "2"} }}}
 	for path, want := range map[string]string{
-		"/statusz": "\nPaths: /attach /checkpoint /configz /containerLogs /debug /exec /flagz /healthz /logs /pods /portForward /run /runningpods\n",
+		"/statusz": "\nPaths: /attach /checkpoint /configz /containerLogs /debug /exec /flagz /healthz /logs /metrics /pods /portForward /run /runningpods\n",
 		"/flagz":   "\nv: 2\n",
 	} {
 		w := httptest.NewRecorder()
