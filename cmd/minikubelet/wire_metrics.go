@@ -31,6 +31,7 @@ func (a *agent) meters() map[string]http.Handler {
 		"GET /metrics/cadvisor": http.HandlerFunc(a.reports.meter.ServeCadvisor),
 		"GET /stats/summary":    http.HandlerFunc(a.reports.meter.ServeSummary),
 		"GET /stats/summary/":   http.HandlerFunc(a.reports.meter.ServeSummary),
+		"POST /stats/summary":   http.HandlerFunc(a.reports.meter.ServeSummary),
 	}
 }
 

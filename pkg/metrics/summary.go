@@ -57,6 +57,9 @@ func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsap
 	}
 	disk, walked := r.Disk[p.UID]
 	for _, c := range newest(s.GetContainers()) {
+		if c.GetCpu() == nil && c.GetMemory() == nil { // it has ended: some runtimes tell of its disk still
+			continue
+		}
 		out.Containers = append(out.Containers, containerStats(r, p, c, disk))
 	}
 	slices.SortFunc(out.Containers, func(a, b statsapi.ContainerStats) int { return cmp.Compare(a.Name, b.Name) })

@@ -98,14 +98,14 @@ func (a Auth) guard(next http.Handler) http.Handler {
 		u, err := a.authenticate(r)
 		if err != nil {
 			w.Header().Set("Connection", "close")
-			http.Error(w, "Unauthorized: "+err.Error(), http.StatusUnauthorized)
+			tell(w, "Unauthorized: "+err.Error(), http.StatusUnauthorized)
 			return
 		}
 		if u.Name != anonymous.Name {
 			limit.Vouch(r)
 		}
 		if err := a.authorize(r, u); err != nil {
-			http.Error(w, err.Error(), asRefusal(err).code)
+			tell(w, err.Error(), asRefusal(err).code)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -129,5 +129,5 @@ func (a Auth) authorize(r *http.Request, u User) error {
 		names = append(names, strings.TrimSpace(at.Subresource+" "+reason))
 	}
 	return refusal{http.StatusForbidden, metav1.StatusReasonForbidden, fmt.Sprintf(
-		"Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])", u.Name, asked[0].Verb, strings.Join(names, ", "))}
+		"Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])", u.Name, asked[0].Verb, strings.Join(names, " "))}
 }

@@ -92,7 +92,6 @@ func (cfg NodeConfig) debug(mux zpages.Mux) {
 		mux.HandleFunc("/logs/", disabled("logs endpoint is disabled."))
 	} else {
 		logs := limit.Idle(cfg.StreamTimeout, syslogs.Handler(d.SystemLogs, d.LogQueries))
-		mux.HandleFunc("GET /logs", logs)
 		mux.HandleFunc("GET /logs/{path...}", logs)
 	}
 	if d.Verbosity == nil {

@@ -108,7 +108,9 @@ func (s Source) listPods(w http.ResponseWriter, r *http.Request) error {
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []v1.Pod{}}
 	for _, p := range s.Pods() {
 		if want.pod(p) {
-			list.Items = append(list.Items, *p)
+			item := *p
+			item.TypeMeta = metav1.TypeMeta{} // the list says it
+			list.Items = append(list.Items, item)
 		}
 	}
 	slices.SortFunc(list.Items, func(a, b v1.Pod) int {

@@ -1,9 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,33 +22,50 @@ func logOptions(q url.Values) (*v1.PodLogOptions, error) {
 		if v := q.Get(name); v != "" {
 			b, err := strconv.ParseBool(v)
 			if err != nil {
-				return nil, fmt.Errorf("%s=%q is neither true nor false", name, v)
+				return nil, badRequest("%s=%q is neither true nor false", name, v)
 			}
 			*to = b
 		}
 	}
 	for name, to := range map[string]**int64{"tailLines": &o.TailLines, "limitBytes": &o.LimitBytes, "sinceSeconds": &o.SinceSeconds} {
 		v := q.Get(name)
+		if name == "tailLines" { // tail is its older name
+			v = cmp.Or(q.Get("tail"), v)
+		}
 		if v == "" || name == "tailLines" && v == "all" {
 			continue
 		}
 		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil || n < 0 || n == 0 && name != "tailLines" {
-			return nil, fmt.Errorf("%s=%q is not a number that can be used", name, v)
+		if err != nil {
+			return nil, badRequest("%s=%q is not a number", name, v)
+		}
+		if n < 0 || n == 0 && name != "tailLines" {
+			return nil, invalid("%s=%q is not a number that can be used", name, v)
 		}
 		*to = &n
 	}
 	if v := q.Get("sinceTime"); v != "" {
 		t, err := time.Parse(time.RFC3339, v)
 		if err != nil {
-			return nil, fmt.Errorf("sinceTime=%q is not an RFC 3339 time", v)
+			return nil, badRequest("sinceTime=%q is not an RFC 3339 time", v)
 		}
 		if o.SinceSeconds != nil {
-			return nil, errors.New("at most one of sinceTime and sinceSeconds may be given")
+			return nil, invalid("at most one of sinceTime and sinceSeconds may be given")
 		}
 		o.SinceTime = &metav1.Time{Time: t}
 	}
-	return o, nil
+	return o, checkStream(q.Get("stream"))
+}
+
+// checkStream refuses a part of a log: a kubelet has it behind a gate that is off, and API servers ask for all.
+func checkStream(stream string) error {
+	switch stream {
+	case "", v1.LogStreamAll:
+		return nil
+	case v1.LogStreamStdout, v1.LogStreamStderr:
+		return badRequest("unable to return the given log stream: %q: this agent returns both streams, in their order", stream)
+	}
+	return invalid("stream=%q is none of All, Stdout and Stderr", stream)
 }
 
 // log streams a container's log; each write goes out at once, so that a follower sees it. With no container named it is
@@ -64,7 +81,7 @@ func (s Source) log(w http.ResponseWriter, r *http.Request) error {
 	}
 	o, err := logOptions(r.URL.Query())
 	if err != nil {
-		return badRequest("%v", err)
+		return err
 	}
 	fw := &flushing{w: w}
 	w.Header().Set("Content-Type", "text/plain")

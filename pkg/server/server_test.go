@@ -293,6 +293,7 @@ func TestLogOptions(t *testing.T) {
 	for query, want := range map[string]string{
 		"": "", "follow=true&tailLines=0&limitBytes=5&sinceSeconds=3&timestamps=1": "", "tailLines=all": "",
 		"sinceTime=2026-01-02T03:04:05Z": "", "follow=maybe": "follow", "tailLines=-1": "tailLines", "limitBytes=0": "limitBytes",
+		"stream=All": "", "stream=Stderr": "both streams", "stream=all": "none of", "tail=all&tailLines=x": "", "tail=x": "not a number",
 		"sinceTime=yesterday": "RFC 3339", "sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z": "at most one",
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/?"+query, nil)

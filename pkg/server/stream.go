@@ -128,5 +128,5 @@ func forward(w http.ResponseWriter, r *http.Request, to string, err error) error
 type responder struct{}
 
 func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
-	http.Error(w, "cannot stream: "+err.Error(), http.StatusInternalServerError)
+	tell(w, "cannot stream: "+err.Error(), http.StatusInternalServerError)
 }

@@ -37,9 +37,12 @@ func (s Sessions) ReadLog(ctx context.Context, w io.Writer, p *v1.Pod, container
 	}
 	if which >= len(runs) {
 		if o.Previous {
+			if statusOf(p, container) == nil {
+				return notStarted(p, container)
+			}
 			return fmt.Errorf("previous terminated container %q in pod %q not found", container, p.Name)
 		}
-		return fmt.Errorf("container %q in pod %q is waiting to start", container, p.Name)
+		return notStarted(p, container)
 	}
 	run := runs[which]
 	opts := logs.Options{Follow: o.Follow && run.State == pod.ContainerRunning, Timestamps: o.Timestamps, TailLines: o.TailLines, LimitBytes: o.LimitBytes}
@@ -60,16 +63,41 @@ func (s Sessions) ReadLog(ctx context.Context, w io.Writer, p *v1.Pod, container
 	return logs.Read(ctx, logs.Log{Path: path, ID: run.ID, Running: running}, opts, w, w)
 }
 
-// betweenRuns reports whether a container waits for its next run: the newest run is then the previous one, too.
-func betweenRuns(p *v1.Pod, container string) bool {
-	for _, list := range [][]v1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
-		for _, c := range list {
-			if c.Name == container {
-				return c.State.Waiting != nil
+// notStarted says why a container has no log.
+func notStarted(p *v1.Pod, container string) error {
+	c := statusOf(p, container)
+	switch {
+	case c == nil:
+		return fmt.Errorf("container %q in pod %q is not available", container, p.Name)
+	case c.State.Waiting == nil:
+		return fmt.Errorf("container %q in pod %q is waiting to start - no logs yet", container, p.Name)
+	}
+	why := c.State.Waiting.Reason
+	switch why {
+	case "ErrImagePull":
+		why = "image can't be pulled"
+	case "ImagePullBackOff":
+		why = "trying and failing to pull image"
+	}
+	return fmt.Errorf("container %q in pod %q is waiting to start: %s", container, p.Name, why)
+}
+
+// statusOf is what the pod's status says of a container; nil: nothing.
+func statusOf(p *v1.Pod, container string) *v1.ContainerStatus {
+	for _, list := range [][]v1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for i := range list {
+			if list[i].Name == container {
+				return &list[i]
 			}
 		}
 	}
-	return false
+	return nil
+}
+
+// betweenRuns reports whether a container waits for its next run: the newest run is then the previous one, too.
+func betweenRuns(p *v1.Pod, container string) bool {
+	c := statusOf(p, container)
+	return c != nil && c.State.Waiting != nil
 }
 
 // removedRun is the number of a container's previous run when a restart of all containers has removed it from the runtime;
@@ -79,16 +107,13 @@ func removedRun(p *v1.Pod, container string) (uint32, bool) {
 	if spec == nil || !slices.ContainsFunc(p.Status.Conditions, func(c v1.PodCondition) bool { return c.Type == v1.AllContainersRestarting }) {
 		return 0, false
 	}
-	for _, list := range [][]v1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
-		for _, c := range list {
-			if c.Name == container && c.LastTerminationState.Terminated != nil {
-				n := c.RestartCount
-				if c.State.Waiting == nil {
-					n--
-				}
-				return uint32(max(n, 0)), n >= 0
-			}
-		}
+	c := statusOf(p, container)
+	if c == nil || c.LastTerminationState.Terminated == nil {
+		return 0, false
 	}
-	return 0, false
+	n := c.RestartCount
+	if c.State.Waiting == nil {
+		n--
+	}
+	return uint32(max(n, 0)), n >= 0
 }
