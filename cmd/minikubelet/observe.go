@@ -23,7 +23,7 @@ type reporter struct {
 
 func (r *reporter) Report(p *v1.Pod, s v1.PodStatus) {
 	r.writer.Report(p, s)
-	r.starts.Report(p, s.Phase)
+	r.starts.Report(p, s)
 	r.changed()
 }
 

@@ -68,7 +68,7 @@ func (a *agent) wireAPI(ctx context.Context) error {
 	a.pods.objects = sources.NewLookup(a.api.objects)
 	a.pods.starts = a.atOnce()
 	ec := events.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
-	wc := writer.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy}
+	wc := writer.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy, Synced: a.reports.counters.Synced}
 	if a.api.client != nil {
 		ec.API, wc.API = a.api.heartbeat, a.api.client
 	}

@@ -21,7 +21,7 @@ func (a *agent) wireBounds(context.Context) error {
 	})
 	a.images.collector = images.NewCollector(images.GCConfig{
 		Store: a.runtime, Limits: imageLimits(a.cfg.Images), InUse: a.imagesInUse, Disk: a.imageDisk, Present: a.images.records.Prune,
-		Event: a.reports.events.NodeEvent, Log: slog.Default(),
+		Event: a.reports.events.NodeEvent, Removed: a.reports.counters.Removed, Log: slog.Default(),
 	})
 	return nil
 }

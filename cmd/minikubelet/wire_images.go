@@ -77,7 +77,7 @@ func (a *agent) wirePuller(ctx context.Context) error {
 	}
 	a.images.puller = &images.PodPuller{Secret: a.pods.objects.Secret, Event: a.reports.told.Event, Puller: images.NewPuller(images.Config{
 		Runtime: a.runtime, Events: a.reports.told, Serialize: c.Serialize, MaxParallel: c.MaxParallel, QPS: c.QPS, Burst: c.Burst,
-		Logins: logins, Records: a.images.records,
+		Logins: logins, Records: a.images.records, Pulled: a.reports.counters.Pulled,
 	})}
 	return nil
 }

@@ -82,10 +82,12 @@ func (a *agent) wirePods(context.Context) error {
 		Exec:   execProbe(a.runtime), Events: a.reports.told.Event, Poke: func(uid types.UID) { a.pods.set.Poke(uid, false) },
 		HostIP: func() string { return a.addresses()[0] }, Busy: a.pods.starts.Busy,
 	})
+	starts := activity.NewStarts(a.reports.counters)
 	a.pods.set = loop.NewSet(&loop.Config{
-		Observer: a.pods.observer, Actor: activity.CountedActor{To: a.executor(), Count: a.reports.counters}, Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
-		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: activity.NewStarts(a.reports.counters)},
+		Observer: a.pods.observer, Actor: activity.CountedActor{To: a.executor(), Count: a.reports.counters, Starts: starts}, Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
+		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: starts},
 		Event:    a.reports.told.Event,
+		Rejected: a.reports.counters.Rejected,
 		Host: func() status.HostInfo {
 			return status.HostInfo{
 				Name: a.host.name, IPs: a.addresses(), Runtime: a.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(a.host.status),

@@ -64,6 +64,7 @@ var errQPS = errors.New("pull QPS exceeded")
 
 // run pulls with each login in turn, then with none.
 func (p *Puller) run(ctx context.Context, f *flight, ref string, auths []cri.Auth, sandbox *runtimeapi.PodSandboxConfig) error {
+	asked := time.Now()
 	if p.slots != nil {
 		select {
 		case p.slots <- struct{}{}:
@@ -83,6 +84,9 @@ func (p *Puller) run(ctx context.Context, f *flight, ref string, auths []cri.Aut
 			f.pulling, f.with, f.image = time.Since(began), a, cri.Image{ID: id}
 			if i, err := p.cfg.Runtime.ImageStatus(ctx, id); err == nil && i != nil {
 				f.image = *i // with its size, and its ID where a runtime answers with a digest
+			}
+			if p.cfg.Pulled != nil {
+				p.cfg.Pulled(int64(f.image.Size), time.Since(asked))
 			}
 			return nil
 		}

@@ -36,6 +36,7 @@ type GCConfig struct {
 	// Present is told the IDs of all images that were there at a time, so that what is known of others can go; nil: nobody.
 	Present func(ids []string, at time.Time) error
 	Event   func(typ, reason, message string) // about the node
+	Removed func(why string)                  // counts an image that was removed, for space or for its age; may be nil
 	Log     *slog.Logger
 }
 
@@ -95,7 +96,7 @@ func (c *Collector) Pass(ctx context.Context, now time.Time) error {
 		return err
 	}
 	old, rest := c.limits.old(c.limits.removable(all, now), now)
-	_, err = c.remove(ctx, old, math.MaxInt64, "not used for longer than imageMaximumGCAge")
+	_, err = c.remove(ctx, old, math.MaxInt64, whyAge)
 	var d disk
 	var derr error
 	if d.capacity, d.available, derr = c.cfg.Disk(ctx); derr != nil {
@@ -178,6 +179,9 @@ func nameOf(i cri.Image) string {
 	return i.ID
 }
 
+// whyAge is why an image goes on a disk that has space.
+const whyAge = "not used for longer than imageMaximumGCAge"
+
 // remove removes images in turn until enough bytes are free, and goes on after a failure.
 func (c *Collector) remove(ctx context.Context, list []candidate, enough int64, why string) (freed int64, err error) {
 	var errs []error
@@ -192,6 +196,9 @@ func (c *Collector) remove(ctx context.Context, list []candidate, enough int64, 
 		c.cfg.Log.Info("removed an image that nothing uses", "image", i.name, "id", i.id, "bytes", i.size, "why", why)
 		delete(c.known, i.id)
 		freed += i.size
+		if c.cfg.Removed != nil {
+			c.cfg.Removed(map[bool]string{true: "age", false: "space"}[why == whyAge])
+		}
 	}
 	return freed, errors.Join(errs...)
 }

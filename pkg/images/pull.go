@@ -40,7 +40,9 @@ type Config struct {
 	QPS         float64 // pulls begun per second (registryPullQPS)
 	Burst       int     // registryBurst
 	// Logins are those that do not come from pull secrets: the node's own, and the credential providers'. Nil: none.
-	Logins  func(ctx context.Context, p *v1.Pod, ref string) ([]credentials.Login, error)
+	Logins func(ctx context.Context, p *v1.Pod, ref string) ([]credentials.Login, error)
+	// Pulled counts a pull that succeeded, with the wait for its turn; may be nil.
+	Pulled  func(bytes int64, took time.Duration)
 	Records *pulled.Records // of who may use what is present; nil: everybody
 }
 

@@ -19,14 +19,18 @@ type Actor interface {
 
 // CountedActor has actions done, and counts them.
 type CountedActor struct {
-	To    Actor
-	Count *Counters
+	To     Actor
+	Count  *Counters
+	Starts *Starts
 }
 
 // Do is the actor's.
 func (c CountedActor) Do(ctx context.Context, in plan.Input, a plan.Action) (*pod.Image, error) {
 	began := time.Now()
 	image, err := c.To.Do(ctx, in, a)
+	if a.Kind == plan.ImagePull {
+		c.Starts.Pulled(in.Desired.Pod, began, time.Now())
+	}
 	if ctx.Err() == nil { // what was called off says nothing
 		c.Count.acted(in, a, time.Since(began), err)
 	}

@@ -80,10 +80,51 @@ func TestStarts_CountsPodsFromTheirCreation(t *testing.T) {
 	s := NewStarts(c)
 	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u", CreationTimestamp: metav1.NewTime(time.Now().Add(-time.Hour))}, Spec: v1.PodSpec{Containers: make([]v1.Container, 3)}}
 	for _, phase := range []v1.PodPhase{v1.PodPending, v1.PodPending, v1.PodRunning, v1.PodRunning} {
-		s.Report(p, phase)
+		s.Report(p, v1.PodStatus{Phase: phase})
 	}
 	has(t, told(t, c.Handler()), `kubelet_started_pods_total 1`, `kubelet_pod_start_duration_seconds_bucket{le="0.5"} 1`, `kubelet_containers_per_pod_count_bucket{le="2"} 0`,
 		`kubelet_containers_per_pod_count_bucket{le="4"} 1`, `kubelet_pod_start_total_duration_seconds_bucket{le="2700"} 0`, `kubelet_pod_start_total_duration_seconds_count 1`)
+}
+
+func TestStarts_LeaveOutPullsAndInitContainersFromTheServiceLevel(t *testing.T) {
+	c := New("v1")
+	s := NewStarts(c)
+	now := time.Now()
+	ago := func(d time.Duration) metav1.Time { return metav1.NewTime(now.Add(-d)) }
+	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u", CreationTimestamp: ago(100 * time.Second)}}
+	s.Report(p, v1.PodStatus{Phase: v1.PodPending})
+	for _, pull := range [][2]time.Duration{{90 * time.Second, 60 * time.Second}, {80 * time.Second, 50 * time.Second}, {75 * time.Second, 70 * time.Second}} {
+		s.Pulled(p, ago(pull[0]).Time, ago(pull[1]).Time)
+	}
+	s.Report(p, v1.PodStatus{Phase: v1.PodRunning, InitContainerStatuses: []v1.ContainerStatus{
+		{State: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{StartedAt: ago(45 * time.Second), FinishedAt: ago(20 * time.Second)}}},
+	}}) // 100 s, 40 s of them pulls, 25 s an init container
+	p2 := p.DeepCopy()
+	p2.UID, p2.Spec.Volumes = "u2", []v1.Volume{{VolumeSource: v1.VolumeSource{HostPath: &v1.HostPathVolumeSource{}}}}
+	s.Report(p2, v1.PodStatus{Phase: v1.PodPending})
+	s.Report(p2, v1.PodStatus{Phase: v1.PodRunning})
+	has(t, told(t, c.Handler()), `kubelet_pod_start_sli_duration_seconds_bucket{le="45"} 1`, `kubelet_pod_start_sli_duration_seconds_bucket{le="30"} 0`,
+		`kubelet_pod_start_sli_duration_seconds_count 1`, `kubelet_first_network_pod_start_sli_duration_seconds 35`)
+}
+
+func TestCounters_CountWhatComesAndGoes(t *testing.T) {
+	c := New("v1")
+	for _, reason := range []string{"OutOfcpu", "OutOfexample.com/dongle", "NodeAffinity"} {
+		c.Rejected(reason)
+	}
+	c.Pulled(11<<20, 2*time.Second)
+	c.Pulled(0, time.Second)
+	c.Removed("age")
+	c.Synced(20 * time.Millisecond)
+	mode := &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD}
+	c.Operation("RunPodSandbox", &runtimeapi.RunPodSandboxRequest{Config: &runtimeapi.PodSandboxConfig{Linux: &runtimeapi.LinuxPodSandboxConfig{
+		SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{NamespaceOptions: &runtimeapi.NamespaceOption{UsernsOptions: mode}},
+	}}}, time.Second, nil)
+	c.Operation("RunPodSandbox", &runtimeapi.RunPodSandboxRequest{}, time.Second, nil)
+	has(t, told(t, c.Handler()), `kubelet_admission_rejections_total{reason="OutOfcpu"} 1`, `kubelet_admission_rejections_total{reason="OutOfExtendedResources"} 1`,
+		`kubelet_admission_rejections_total{reason="Other"} 1`, `kubelet_image_pull_duration_seconds_count{image_size_in_bytes="10MB-100MB"} 1`,
+		`kubelet_image_pull_duration_seconds_count{image_size_in_bytes="N/A"} 1`, `kubelet_image_garbage_collected_total{reason="age"} 1`,
+		`kubelet_pod_status_sync_duration_seconds_bucket{le="0.05"} 1`, `kubelet_started_user_namespaced_pods_total 1`, `kubelet_started_user_namespaced_pods_errors_total 0`)
 }
 
 func TestProbed_IsForgottenWithThePod(t *testing.T) {
@@ -122,11 +163,11 @@ func TestActor_CountsVolumesGroupsAndContainersThatDoNotStart(t *testing.T) {
 		{plan.VolumeMount, "image", nil}, {plan.VolumeUnmount, "image", nil}, {plan.VolumeMount, "image", errors.New("no image")},
 		{plan.ContainerStart, "c", nil}, {plan.ContainerStart, "c", errors.New("?")}, {plan.ImagePull, "i", &pod.Error{Class: "ErrImagePull", Err: errors.New("no image")}},
 	} {
-		_, _ = CountedActor{actor{step.err}, c}.Do(t.Context(), in, plan.Action{Kind: step.kind, Name: step.name})
+		_, _ = CountedActor{actor{step.err}, c, NewStarts(c)}.Do(t.Context(), in, plan.Action{Kind: step.kind, Name: step.name})
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _ = CountedActor{actor{over.Err()}, c}.Do(over, in, plan.Action{Kind: plan.ContainerStart, Name: "c"})
+	_, _ = CountedActor{actor{over.Err()}, c, NewStarts(c)}.Do(over, in, plan.Action{Kind: plan.ContainerStart, Name: "c"})
 	has(t, told(t, c.Handler()),
 		`kubelet_cgroup_manager_duration_seconds_count{operation_type="create"} 1`,
 		`storage_operation_duration_seconds_count{migrated="false",operation_name="volume_mount",status="success",volume_plugin="kubernetes.io/empty-dir"} 1`,

@@ -1,6 +1,8 @@
 package activity
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 
@@ -15,6 +17,7 @@ func (running) Describe(chan<- *prometheus.Desc) {}
 // tally is what the pods come to.
 type tally struct {
 	running         int
+	mirrors         int
 	containers      map[string]int
 	ephemeral       int
 	desired, active map[string]int // by whether the pod is static
@@ -49,6 +52,9 @@ func (t *tally) add(p *v1.Pod) {
 		static = "true"
 	}
 	t.desired[static]++
+	if static != "" && !strings.HasPrefix(p.Status.Message, "Pod was rejected") {
+		t.mirrors++
+	}
 	if p.Status.Phase != v1.PodSucceeded && p.Status.Phase != v1.PodFailed {
 		t.active[static]++
 	}
@@ -91,6 +97,7 @@ func (r running) Collect(out chan<- prometheus.Metric) {
 	}
 	const static = " static is true if the pod is not from the apiserver."
 	gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox", t.running)
+	gauge("kubelet_mirror_pods", "The number of mirror pods the kubelet will try to create (one per admitted static pod)", t.mirrors)
 	gauge("kubelet_managed_ephemeral_containers", "Current number of ephemeral containers in pods managed by this kubelet.", t.ephemeral)
 	gauge("kubelet_pod_in_progress_resizes", "Number of in-progress resizes for pods.", t.resizing)
 	by("kubelet_running_containers", "Number of containers currently running", "container_state", t.containers)

@@ -12,29 +12,41 @@ import (
 type Starts struct {
 	count *Counters
 
-	mu   sync.Mutex
-	seen map[types.UID]time.Time // pods that did not run yet
+	mu    sync.Mutex
+	seen  map[types.UID]time.Time // pods that did not run yet
+	pulls map[types.UID][]span    // of theirs
 }
 
 // NewStarts tells what it measures to c.
 func NewStarts(c *Counters) *Starts {
-	return &Starts{count: c, seen: map[types.UID]time.Time{}}
+	return &Starts{count: c, seen: map[types.UID]time.Time{}, pulls: map[types.UID][]span{}}
 }
 
-// Report is told a pod's phase, whenever that may have changed.
-func (s *Starts) Report(p *v1.Pod, phase v1.PodPhase) {
+// Pulled is told when an image of a pod was had.
+func (s *Starts) Pulled(p *v1.Pod, from, to time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, waits := s.seen[p.UID]; waits {
+		s.pulls[p.UID] = append(s.pulls[p.UID], span{from, to})
+	}
+}
+
+// Report is told a pod's status, whenever that may have changed.
+func (s *Starts) Report(p *v1.Pod, status v1.PodStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	phase := status.Phase
 	since, waits := s.seen[p.UID]
 	switch {
 	case phase == v1.PodPending && !waits:
 		s.seen[p.UID] = time.Now()
 		s.count.Seen(p)
 	case phase != v1.PodPending && waits:
-		delete(s.seen, p.UID)
 		if phase == v1.PodRunning {
-			s.count.PodStarted(p, time.Since(since))
+			s.count.PodStarted(p, time.Since(since), s.pulls[p.UID], status)
 		}
+		delete(s.seen, p.UID)
+		delete(s.pulls, p.UID)
 	}
 }
 
@@ -43,5 +55,6 @@ func (s *Starts) Forget(p *v1.Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.seen, p.UID)
+	delete(s.pulls, p.UID)
 	s.count.Forget(p)
 }

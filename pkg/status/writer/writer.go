@@ -36,11 +36,12 @@ type API interface {
 
 // Config is what a Writer needs.
 type Config struct {
-	API      API             // nil: standalone, reports are dropped
-	Node     func() *v1.Node // owner of the mirror pods; they wait until it has a UID
-	Parallel int             // requests at once; 0: 8
-	Busy     func() bool     // many pods are coming up; nil: never
-	Log      *slog.Logger    // nil: slog.Default()
+	API      API                       // nil: standalone, reports are dropped
+	Node     func() *v1.Node           // owner of the mirror pods; they wait until it has a UID
+	Parallel int                       // requests at once; 0: 8
+	Busy     func() bool               // many pods are coming up; nil: never
+	Synced   func(after time.Duration) // counts a status that reached the API server, after it had changed; may be nil
+	Log      *slog.Logger              // nil: slog.Default()
 }
 
 // Writer writes the status of pods. Its methods are safe for concurrent use and never wait for a request.
@@ -59,7 +60,8 @@ type Writer struct {
 type entry struct {
 	pod      *v1.Pod
 	status   v1.PodStatus
-	dirty    bool // status was reported and not sent
+	changed  time.Time // the first report that is not at the API server; zero: none
+	dirty    bool      // status was reported and not sent
 	finished bool
 	busy     bool
 	gone     bool   // the API server has no such pod
@@ -95,6 +97,9 @@ func (w *Writer) Report(p *v1.Pod, status v1.PodStatus) {
 	}
 	w.mu.Lock()
 	e := w.entry(p)
+	if e.changed.IsZero() {
+		e.changed = time.Now()
+	}
 	switch {
 	case status.Phase != v1.PodPending:
 		e.calm = time.Time{}
@@ -288,7 +293,7 @@ func (w *Writer) start(ctx context.Context, wg *sync.WaitGroup, slots chan struc
 		}
 		e.busy = true
 		job := *e
-		e.dirty = false
+		e.dirty, e.changed = false, time.Time{}
 		wg.Go(func() {
 			err := w.send(ctx, &job)
 			<-slots
@@ -320,6 +325,9 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 	if err == nil {
 		w.back()
 		e.refused, e.retry, e.notYet, e.said = false, 0, time.Time{}, ""
+		if w.cfg.Synced != nil && !job.changed.IsZero() && job.dirty {
+			w.cfg.Synced(time.Since(job.changed))
+		}
 		switch {
 		case job.finished && e.finished:
 			delete(w.pods, id)
@@ -329,6 +337,9 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 		return
 	}
 	e.dirty = e.dirty || job.dirty
+	if !job.changed.IsZero() {
+		e.changed = job.changed
+	}
 	was := e.retry
 	if e.refused != refused(err) {
 		e.refused, was = !e.refused, 0 // how long the API server was away says nothing of how long it will refuse

@@ -64,6 +64,7 @@ type Config struct {
 	Prober   Prober
 	Reporter Reporter
 	Event    func(p *v1.Pod, container, typ, reason, message string)
+	Rejected func(reason string) // counts a pod that is not admitted; may be nil
 	Host     func() status.HostInfo
 	Starts   *Limit // pods being brought up at once
 	Stops    *Limit // pods being torn down at once

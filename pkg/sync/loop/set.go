@@ -121,6 +121,9 @@ func (s *Set) judge(d pod.Desired, now time.Time) pod.Record {
 	if r.Verdict = s.admit(s.live(), d.Pod); r.Verdict != nil {
 		slog.Warn("refused a pod", "pod", pod.FullName(d.Pod), "uid", d.Pod.UID, "reason", r.Verdict.Reason, "message", r.Verdict.Message)
 		s.cfg.Event(d.Pod, "", v1.EventTypeWarning, r.Verdict.Reason, r.Verdict.Message)
+		if s.cfg.Rejected != nil {
+			s.cfg.Rejected(r.Verdict.Reason)
+		}
 		r.Verdict.Rejected = true
 		r.Verdict.Message = "Pod was rejected: " + r.Verdict.Message // in the status, as a kubelet writes it there
 	}
