@@ -158,6 +158,39 @@ streamingConnectionIdleTimeout: 0s
 	}
 }
 
+func TestLoad_TakesWhatAKubeletTellsOfItself(t *testing.T) {
+	if _, err := load(t, `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+configMapAndSecretChangeDetectionStrategy: Watch
+contentType: application/vnd.kubernetes.protobuf
+cpuManagerPolicy: none
+cpuManagerReconcilePeriod: 10s
+enableSystemLogQuery: false
+failCgroupV1: true
+hairpinMode: promiscuous-bridge
+iptablesDropBit: 15
+iptablesMasqueradeBit: 14
+logging: {flushFrequency: 5s, format: text, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
+makeIPTablesUtilChains: true
+maxOpenFiles: 1000000
+memoryManagerPolicy: None
+memoryReservationPolicy: None
+memorySwap: {}
+memoryThrottlingFactor: 0.9
+nodeLeaseDurationSeconds: 40
+shutdownGracePeriod: 0s
+shutdownGracePeriodCriticalPods: 0s
+singleProcessOOMKill: false
+syncFrequency: 1m0s
+topologyManagerPolicy: none
+topologyManagerScope: container
+volumePluginDir: /usr/libexec/kubernetes/kubelet-plugins/volume/exec/
+volumeStatsAggPeriod: 1m0s
+`); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoad_ReportsEverythingThatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
@@ -190,10 +223,9 @@ func TestLoad_ReportsEverythingThatIsWrong(t *testing.T) {
 		"a list":         {"- a\n", nil, []string{`c.yaml: document 1: line 1: kind: must be KubeletConfiguration of kubelet.config.k8s.io/v1beta1 or MinikubeletConfiguration of minikubelet.dev/v1alpha1, not "" of ""`}},
 		"no YAML":        {header + "a: [\n", nil, []string{"c.yaml: document 1: line 4: not valid YAML: did not find expected node content"}},
 		"a key twice":    {header + "port: 1\nport: 2\n", nil, []string{"c.yaml: document 1: line 4: port: set twice: it is also on line 3"}},
-		"what has no effect here": {header + "cgroupsPerQOS: false\nenableControllerAttachDetach: false\nfailCgroupV1: true\n", nil, []string{
+		"what has no effect here": {header + "cgroupsPerQOS: false\nenableControllerAttachDetach: false\n", nil, []string{
 			"c.yaml: document 1: line 3: cgroupsPerQOS: this agent supports only true: change it or remove it",
-			"c.yaml: document 1: line 4: enableControllerAttachDetach: this agent supports only true: change it or remove it",
-			"c.yaml: document 1: line 5: failCgroupV1: this agent supports only false: change it or remove it"}},
+			"c.yaml: document 1: line 4: enableControllerAttachDetach: this agent supports only true: change it or remove it"}},
 		"TLS": {header + "tlsCipherSuites: [TLS_RSA_WITH_RC4_128_SHA]\ntlsMinVersion: VersionTLS11\n", nil, []string{
 			`c.yaml:4: tlsMinVersion: "VersionTLS11" must be one of VersionTLS12, VersionTLS13`,
 			`c.yaml:3: tlsCipherSuites[0]: "TLS_RSA_WITH_RC4_128_SHA" is no secure cipher suite that this agent knows, such as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`}},

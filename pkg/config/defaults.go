@@ -33,6 +33,33 @@ func defaults(kc *kubelet.KubeletConfiguration) {
 	orDuration(&kc.RuntimeRequestTimeout, 2*time.Minute)
 	defaultNode(kc)
 	defaultPods(kc)
+	defaultShown(kc)
+}
+
+// defaultShown fills in what the agent does anyway, for those who ask a node what it is told.
+func defaultShown(kc *kubelet.KubeletConfiguration) {
+	kc.CPUManagerPolicy = cmp.Or(kc.CPUManagerPolicy, "none")
+	orDuration(&kc.CPUManagerReconcilePeriod, 10*time.Second)
+	kc.MemoryManagerPolicy = cmp.Or(kc.MemoryManagerPolicy, "None")
+	kc.TopologyManagerPolicy = cmp.Or(kc.TopologyManagerPolicy, "none")
+	kc.TopologyManagerScope = cmp.Or(kc.TopologyManagerScope, "container")
+	kc.ContentType = cmp.Or(kc.ContentType, "application/vnd.kubernetes.protobuf")
+	kc.ConfigMapAndSecretChangeDetectionStrategy = cmp.Or(kc.ConfigMapAndSecretChangeDetectionStrategy, kubelet.WatchChangeDetectionStrategy)
+	kc.HairpinMode = cmp.Or(kc.HairpinMode, kubelet.PromiscuousBridge)
+	kc.MakeIPTablesUtilChains = cmp.Or(kc.MakeIPTablesUtilChains, new(true))
+	kc.FailCgroupV1 = cmp.Or(kc.FailCgroupV1, new(false))
+	kc.EnableSystemLogQuery = cmp.Or(kc.EnableSystemLogQuery, new(false))
+	kc.MergeDefaultEvictionSettings = cmp.Or(kc.MergeDefaultEvictionSettings, new(false))
+	kc.MaxOpenFiles = cmp.Or(kc.MaxOpenFiles, 1000000)
+	kc.IPTablesMasqueradeBit = cmp.Or(kc.IPTablesMasqueradeBit, new(int32(14)))
+	kc.IPTablesDropBit = cmp.Or(kc.IPTablesDropBit, new(int32(15)))
+	kc.MemoryReservationPolicy = cmp.Or(kc.MemoryReservationPolicy, kubelet.NoneMemoryReservationPolicy)
+	kc.MemoryThrottlingFactor = cmp.Or(kc.MemoryThrottlingFactor, new(0.9))
+	kc.VolumePluginDir = cmp.Or(kc.VolumePluginDir, pluginDir)
+	orDuration(&kc.SyncFrequency, time.Minute)
+	if kc.Logging.FlushFrequency.Duration.Duration == 0 {
+		kc.Logging.FlushFrequency.Duration.Duration, kc.Logging.FlushFrequency.SerializeAsString = 5*time.Second, true
+	}
 }
 
 func defaultNode(kc *kubelet.KubeletConfiguration) {
@@ -76,7 +103,6 @@ func defaultNode(kc *kubelet.KubeletConfiguration) {
 
 func defaultPods(kc *kubelet.KubeletConfiguration) {
 	kc.SerializeImagePulls = cmp.Or(kc.SerializeImagePulls, new(kc.MaxParallelImagePulls == nil || *kc.MaxParallelImagePulls == 1))
-	kc.MaxParallelImagePulls = cmp.Or(kc.MaxParallelImagePulls, new(int32(0)))
 	kc.RegistryPullQPS = cmp.Or(kc.RegistryPullQPS, new(int32(5)))
 	kc.RegistryBurst = cmp.Or(kc.RegistryBurst, 10)
 	kc.ImagePullCredentialsVerificationPolicy = cmp.Or(kc.ImagePullCredentialsVerificationPolicy, kubelet.NeverVerifyPreloadedImages)

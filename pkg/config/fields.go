@@ -28,7 +28,14 @@ func supported() map[string][]string {
 		"cgroupsPerQOS":                             {"true"},
 		"enableControllerAttachDetach":              {"true"},
 		"localStorageCapacityIsolation":             {"true"},
-		"failCgroupV1":                              {"false"}, // both versions do
+		"failCgroupV1":                              {"true", "false"}, // both versions do
+		"singleProcessOOMKill":                      {"false"},
+		"maxOpenFiles":                              {"1000000"},
+		"iptablesMasqueradeBit":                     {"14"},
+		"iptablesDropBit":                           {"15"},
+		"memoryReservationPolicy":                   {"None"},
+		"memoryThrottlingFactor":                    {"0.9"},
+		"volumePluginDir":                           {pluginDir},
 		"volumeStatsAggPeriod":                      nil,
 	}
 	for _, path := range []string{
@@ -53,6 +60,9 @@ func supported() map[string][]string {
 	}
 	return out
 }
+
+// pluginDir is a kubelet's directory of FlexVolume plugins.
+const pluginDir = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/"
 
 // live reports whether the agent can take up a field's new value while it runs.
 func live(path string) bool {

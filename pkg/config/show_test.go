@@ -179,3 +179,18 @@ func TestFlags_ShownAreAllAndHoldNoSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestConfigz_TellsWhatTheAgentDoesAnyway(t *testing.T) {
+	text, err := json.Marshal(shown(t, files{"c.yaml": header}, "--config=c.yaml").Configz())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"cpuManagerPolicy":"none"`, `"syncFrequency":"1m0s"`, `"flushFrequency":"5s"`, `"maxOpenFiles":1000000`, `"failCgroupV1":false`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is missing from %s", want, text)
+		}
+	}
+	if strings.Contains(string(text), "maxParallelImagePulls") {
+		t.Error("a limit of pulls is told that there is not")
+	}
+}

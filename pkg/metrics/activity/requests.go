@@ -14,9 +14,9 @@ import (
 var (
 	paths = []string{
 		"healthz", "pods", "configz", "statusz", "flagz", "metrics", "stats", "containerLogs", "exec", "attach", "portForward", "run", "runningpods",
-		"checkpoint", "logs", "debug",
+		"checkpoint", "logs", "debug", "metrics/cadvisor", "metrics/resource", "metrics/probes",
 	}
-	methods     = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace}
+	methods     = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace}
 	longRunning = []string{"exec", "attach", "portForward", "debug"}
 )
 
@@ -45,7 +45,11 @@ func (c *Counters) Requests(next http.Handler) (http.Handler, error) {
 // kindOfRequest is the values of the labels. Who is not let in may ask for anything: what is not known is one kind.
 func kindOfRequest(r *http.Request) []string {
 	method, path := r.Method, r.URL.Path
-	path, _, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	path, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if path == "metrics" && rest != "" {
+		rest, _, _ = strings.Cut(rest, "/")
+		path += "/" + rest
+	}
 	if !slices.Contains(paths, path) {
 		path = "other"
 	}
