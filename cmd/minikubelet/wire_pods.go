@@ -87,7 +87,7 @@ func (a *agent) wirePods(context.Context) error {
 		Observer: a.pods.observer, Actor: activity.CountedActor{To: a.executor(), Count: a.reports.counters, Starts: starts}, Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
 		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: starts},
 		Event:    a.reports.told.Event,
-		Rejected: a.reports.counters.Rejected,
+		Rejected: a.reports.counters.Rejected, Restarted: a.reports.counters.Restarted,
 		Host: func() status.HostInfo {
 			return status.HostInfo{
 				Name: a.host.name, IPs: a.addresses(), Runtime: a.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(a.host.status),

@@ -118,6 +118,7 @@ func TestCounters_CountWhatComesAndGoes(t *testing.T) {
 	c.Pulled(11<<20, 2*time.Second)
 	c.Pulled(0, time.Second)
 	c.Removed("age")
+	c.Restarted(true)
 	c.Synced(20 * time.Millisecond)
 	mode := &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD}
 	c.Operation("RunPodSandbox", &runtimeapi.RunPodSandboxRequest{Config: &runtimeapi.PodSandboxConfig{Linux: &runtimeapi.LinuxPodSandboxConfig{
@@ -125,7 +126,7 @@ func TestCounters_CountWhatComesAndGoes(t *testing.T) {
 	}}}, time.Second, nil)
 	c.Operation("RunPodSandbox", &runtimeapi.RunPodSandboxRequest{}, time.Second, nil)
 	has(t, told(t, c.Handler()), `kubelet_admission_rejections_total{reason="OutOfcpu"} 1`, `kubelet_admission_rejections_total{reason="OutOfExtendedResources"} 1`,
-		`kubelet_admission_rejections_total{reason="Other"} 1`, `kubelet_image_pull_duration_seconds_count{image_size_in_bytes="10MB-100MB"} 1`,
+		`kubelet_admission_rejections_total{reason="Other"} 1`, `kubelet_restarted_pods_total{static="true"} 1`, `kubelet_restarted_pods_total{static=""} 0`, `kubelet_image_pull_duration_seconds_count{image_size_in_bytes="10MB-100MB"} 1`,
 		`kubelet_image_pull_duration_seconds_count{image_size_in_bytes="N/A"} 1`, `kubelet_image_garbage_collected_total{reason="age"} 1`,
 		`kubelet_pod_status_sync_duration_seconds_bucket{le="0.05"} 1`, `kubelet_started_user_namespaced_pods_total 1`, `kubelet_started_user_namespaced_pods_errors_total 0`)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,19 +45,6 @@ type runtimeCounters struct {
 	sandboxErrors      *prometheus.CounterVec
 }
 
-// podCounters are of pods and containers that come up.
-type podCounters struct {
-	started, startErrors           prometheus.Counter
-	containers, containerErrors    *prometheus.CounterVec
-	start, sinceCreation, ofOnePod prometheus.Histogram
-	sli, synced                    prometheus.Histogram
-	first                          prometheus.Gauge
-	onceFirst                      *sync.Once
-	namespaced, namespacedErrors   prometheus.Counter
-	rejected                       *prometheus.CounterVec
-	pulled                         *prometheus.HistogramVec
-}
-
 // imageVolumeCounters are of volumes that are images.
 type imageVolumeCounters struct{ requested, mounted, failed prometheus.Counter }
 
@@ -68,9 +54,6 @@ type listingCounters struct {
 	last           prometheus.Gauge
 	before         atomic.Int64 // when the last one began, nanoseconds
 }
-
-// podTimes are the buckets of what a pod takes to come up, in seconds.
-var podTimes = []float64{.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600}
 
 func plain(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
@@ -101,23 +84,7 @@ func New(version string) *Counters {
 			sandboxTime:   histogram("kubelet_run_podsandbox_duration_seconds", "Duration in seconds of the run_podsandbox operations. Broken down by RuntimeClass.Handler.", nil, "runtime_handler"),
 			sandboxErrors: counter("kubelet_run_podsandbox_errors_total", "Cumulative number of the run_podsandbox operation errors by RuntimeClass.Handler.", "runtime_handler"),
 		},
-		pods: podCounters{
-			started:          plain("kubelet_started_pods_total", "Cumulative number of pods started"),
-			startErrors:      plain("kubelet_started_pods_errors_total", "Cumulative number of errors when starting pods"),
-			containers:       counter("kubelet_started_containers_total", "Cumulative number of containers started", "container_type"),
-			containerErrors:  counter("kubelet_started_containers_errors_total", "Cumulative number of errors when starting containers", "container_type", "code"),
-			start:            single("kubelet_pod_start_duration_seconds", "Duration in seconds from kubelet seeing a pod for the first time to the pod starting to run", podTimes),
-			sinceCreation:    single("kubelet_pod_start_total_duration_seconds", "Duration in seconds to start a pod since creation, including time to pull images and run init containers, measured from pod creation timestamp to when all its containers are reported as started and observed via watch", podTimes),
-			sli:              single("kubelet_pod_start_sli_duration_seconds", "Duration in seconds to start a pod, excluding time to pull images and run init containers, measured from pod creation timestamp to when all its containers are reported as started and observed via watch", podTimes),
-			first:            prometheus.NewGauge(prometheus.GaugeOpts{Name: "kubelet_first_network_pod_start_sli_duration_seconds", Help: "Duration in seconds to start the first network pod, excluding time to pull images and run init containers, measured from pod creation timestamp to when all its containers are reported as started and observed via watch"}),
-			synced:           single("kubelet_pod_status_sync_duration_seconds", "Duration in seconds to sync a pod status update. Measures time from detection of a change to pod status until the API is successfully updated for that pod, even if multiple intevening changes to pod status occur.", []float64{.01, .05, .1, .5, 1, 5, 10, 20, 30, 45, 60}),
-			onceFirst:        new(sync.Once),
-			rejected:         counter("kubelet_admission_rejections_total", "Cumulative number pod admission rejections by the Kubelet.", "reason"),
-			pulled:           histogram("kubelet_image_pull_duration_seconds", "Duration in seconds to pull an image.", []float64{1, 5, 10, 20, 30, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600}, "image_size_in_bytes"),
-			namespaced:       plain("kubelet_started_user_namespaced_pods_total", "Cumulative number of pods with user namespaces started. This metric will only be collected on Linux."),
-			namespacedErrors: plain("kubelet_started_user_namespaced_pods_errors_total", "Cumulative number of errors when starting pods with user namespaces. This metric will only be collected on Linux."),
-			ofOnePod:         single("kubelet_containers_per_pod_count", "The number of containers per pod.", prometheus.ExponentialBuckets(1, 2, 5)),
-		},
+		pods: newPodCounters(),
 		listing: listingCounters{
 			time:     single("kubelet_pleg_relist_duration_seconds", "Duration in seconds for relisting pods in PLEG.", nil),
 			interval: single("kubelet_pleg_relist_interval_seconds", "Interval in seconds between relisting in PLEG.", nil),
@@ -141,7 +108,7 @@ func New(version string) *Counters {
 		collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC, collectors.MetricsMemory)),
 		c.runtime.operations, c.runtime.errors, c.runtime.time, c.runtime.sandboxTime, c.runtime.sandboxErrors,
 		c.pods.started, c.pods.startErrors, c.pods.containers, c.pods.containerErrors, c.pods.start, c.pods.sinceCreation, c.pods.ofOnePod,
-		c.pods.sli, c.pods.synced, c.pods.first, c.pods.namespaced, c.pods.namespacedErrors, c.pods.rejected, c.pods.pulled, c.waste,
+		c.pods.sli, c.pods.synced, c.pods.first, c.pods.namespaced, c.pods.namespacedErrors, c.pods.rejected, c.pods.restarted, c.pods.pulled, c.waste,
 		c.listing.time, c.listing.interval, c.listing.last, c.storage, c.images.requested, c.images.mounted, c.images.failed, c.cgroups, c.evicted, c.events)
 	c.probes.MustRegister(c.probed, c.probing)
 	return c
@@ -274,20 +241,6 @@ func (c *Counters) Started(kind string) { c.pods.containers.WithLabelValues(kind
 
 // Evicted counts a pod that was ordered to stop for want of what a signal measures.
 func (c *Counters) Evicted(signal string) { c.evicted.WithLabelValues(signal).Inc() }
-
-// Rejected counts a pod that this node does not take, by the reason.
-func (c *Counters) Rejected(reason string) { c.pods.rejected.WithLabelValues(rejection(reason)).Inc() }
-
-// Pulled counts a pull of an image that succeeded, and how long it took with the wait for its turn.
-func (c *Counters) Pulled(bytes int64, took time.Duration) {
-	c.pods.pulled.WithLabelValues(sizeOf(bytes)).Observe(took.Seconds())
-}
-
-// Removed counts an image that was removed; why is space or age.
-func (c *Counters) Removed(why string) { c.waste.WithLabelValues(why).Inc() }
-
-// Synced counts a status that reached the API server, after it had changed.
-func (c *Counters) Synced(after time.Duration) { c.pods.synced.Observe(after.Seconds()) }
 
 // Seen counts a pod that is new here.
 func (c *Counters) Seen(p *v1.Pod) { c.pods.ofOnePod.Observe(float64(len(p.Spec.Containers))) }

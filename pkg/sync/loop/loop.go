@@ -58,16 +58,17 @@ type Reporter interface {
 
 // Config is what every loop of a node shares.
 type Config struct {
-	Observer Observer
-	Actor    Actor
-	Records  Records
-	Prober   Prober
-	Reporter Reporter
-	Event    func(p *v1.Pod, container, typ, reason, message string)
-	Rejected func(reason string) // counts a pod that is not admitted; may be nil
-	Host     func() status.HostInfo
-	Starts   *Limit // pods being brought up at once
-	Stops    *Limit // pods being torn down at once
+	Observer  Observer
+	Actor     Actor
+	Records   Records
+	Prober    Prober
+	Reporter  Reporter
+	Event     func(p *v1.Pod, container, typ, reason, message string)
+	Rejected  func(reason string) // counts a pod that is not admitted; may be nil
+	Restarted func(static bool)   // counts a pod that ended and is wanted again under its UID; may be nil
+	Host      func() status.HostInfo
+	Starts    *Limit // pods being brought up at once
+	Stops     *Limit // pods being torn down at once
 	// CrashLimit is the longest CrashLoopBackOff; 0: 300 s.
 	CrashLimit time.Duration
 	CFS        resources.CFS                    // how CPU limits are enforced

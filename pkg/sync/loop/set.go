@@ -100,6 +100,9 @@ func (s *Set) reconcile(ctx context.Context) {
 		e.update(s.allocate(e, d), now)
 	}
 	for _, d := range next.begin {
+		if s.gone[d.Pod.UID] && s.cfg.Restarted != nil {
+			s.cfg.Restarted(pod.IsStatic(d.Pod))
+		}
 		r := s.judge(d, now)
 		e := s.begin(ctx, d, r)
 		e.named, e.never = true, r.Verdict != nil
