@@ -108,7 +108,7 @@ func New(version string) *Counters {
 		collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC, collectors.MetricsMemory)),
 		c.runtime.operations, c.runtime.errors, c.runtime.time, c.runtime.sandboxTime, c.runtime.sandboxErrors,
 		c.pods.started, c.pods.startErrors, c.pods.containers, c.pods.containerErrors, c.pods.start, c.pods.sinceCreation, c.pods.ofOnePod,
-		c.pods.sli, c.pods.synced, c.pods.first, c.pods.namespaced, c.pods.namespacedErrors, c.pods.rejected, c.pods.restarted, c.pods.pulled, c.waste,
+		c.pods.level.sli, c.pods.synced, c.pods.level.first, c.pods.namespaced, c.pods.namespacedErrors, c.pods.rejected, c.pods.restarted, c.pods.level.pulled, c.waste,
 		c.listing.time, c.listing.interval, c.listing.last, c.storage, c.images.requested, c.images.mounted, c.images.failed, c.cgroups, c.evicted, c.events)
 	c.probes.MustRegister(c.probed, c.probing)
 	return c
@@ -258,9 +258,9 @@ func (c *Counters) PodStarted(p *v1.Pod, after time.Duration, pulls []span, stat
 		return
 	}
 	took = sli(took, pulls, status)
-	c.pods.sli.Observe(took.Seconds())
+	c.pods.level.sli.Observe(took.Seconds())
 	if !p.Spec.HostNetwork {
-		c.pods.onceFirst.Do(func() { c.pods.first.Set(took.Seconds()) })
+		c.pods.level.once.Do(func() { c.pods.level.first.Set(took.Seconds()) })
 	}
 }
 
