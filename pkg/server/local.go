@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/server/healthz"
 )
 
 // Local is the server on the unix socket for the person at the node.
@@ -99,9 +101,9 @@ func peersOnly(next http.Handler, own int) http.Handler {
 
 func localMux(src Source) http.Handler {
 	mux := http.NewServeMux()
-	health := src.checks()
+	health := healthz.New(src.Health)
 	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
-		mux.HandleFunc("GET "+path, health.answer)
+		mux.HandleFunc("GET "+path, health.Answer)
 	}
 	routes := map[string]handler{
 		"GET /version": src.version, "GET /configz": src.configz,

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/minikubelet/minikubelet/pkg/server/healthz"
 	"github.com/minikubelet/minikubelet/pkg/server/limit"
 	"github.com/minikubelet/minikubelet/pkg/server/zpages"
 )
@@ -123,9 +124,9 @@ func ignoreDeadline(err error) error {
 func (cfg NodeConfig) mux(src Source) http.Handler {
 	mux := zpages.NewMux()
 	answers := make(limit.Turns, answersAtOnce)
-	health := src.checks()
-	health.serve(mux.HandleFunc)
-	mux.HandleFunc("GET /metrics/slis", answers.Wait(http.HandlerFunc(health.slis)))
+	health := healthz.New(src.Health)
+	health.Serve(mux.HandleFunc)
+	mux.HandleFunc("GET /metrics/slis", answers.Wait(http.HandlerFunc(health.SLIs)))
 	mux.HandleFunc("GET /configz", answers.Wait(plain(src.configz)))
 	mux.HandleFunc("GET /pods", answers.Wait(plain(src.listPods)))
 	mux.HandleFunc("GET /pods/", answers.Wait(plain(src.listPods)))
@@ -182,7 +183,7 @@ func ListenHealth(address string, src Source) (*Health, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w: set healthzPort to what is free, or to 0 for none", address, err)
 	}
 	mux := http.NewServeMux()
-	src.checks().serve(mux.HandleFunc)
+	healthz.New(src.Health).Serve(mux.HandleFunc)
 	return &Health{listener: limit.NewGate(l, strangers, strangers), server: newHTTPServer(mux)}, nil
 }
 

@@ -1,4 +1,6 @@
-package server
+// Package healthz answers /healthz as a kubelet does: with all checks, each by its name, and how they went for monitoring. It makes no
+// check itself.
+package healthz
 
 import (
 	"fmt"
@@ -14,8 +16,8 @@ type check struct {
 	run  func() error // nil: it is well for as long as the server answers
 }
 
-// checks are asked at /healthz, and each at /healthz/NAME. They count their results for monitoring.
-type checks struct {
+// Checks are asked at /healthz, and each at /healthz/NAME. They count their results for monitoring.
+type Checks struct {
 	all []check
 
 	mu    sync.Mutex
@@ -23,35 +25,37 @@ type checks struct {
 	count map[string]map[string]int // by name and status
 }
 
-func (s Source) checks() *checks {
-	return &checks{
-		all:  []check{{name: "ping"}, {name: "log"}, {name: "syncloop", run: s.Health}, {name: "device-plugin"}},
+// New has the checks that a kubelet has; health tells whether the agent does its job.
+func New(health func() error) *Checks {
+	return &Checks{
+		all:  []check{{name: "ping"}, {name: "log"}, {name: "syncloop", run: health}, {name: "device-plugin"}},
 		last: map[string]bool{}, count: map[string]map[string]int{},
 	}
 }
 
-// serve adds the checks to a server, for every method, as a kubelet does.
-func (c *checks) serve(handle func(pattern string, h func(http.ResponseWriter, *http.Request))) {
-	handle("/healthz", c.answer)
+// Serve adds the checks to a server, for every method, as a kubelet does.
+func (c *Checks) Serve(handle func(pattern string, h func(http.ResponseWriter, *http.Request))) {
+	handle("/healthz", c.Answer)
 	for _, one := range c.all {
 		handle("/healthz/"+one.name, func(w http.ResponseWriter, _ *http.Request) {
 			if err := c.run(one); err != nil {
-				tell(w, "internal server error: "+err.Error(), http.StatusInternalServerError)
+				answer(w, http.StatusInternalServerError, "internal server error: "+err.Error())
 				return
 			}
-			well(w, "ok")
+			answer(w, http.StatusOK, "ok")
 		})
 	}
 }
 
-func well(w http.ResponseWriter, text string) {
+func answer(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
 	fmt.Fprint(w, text)
 }
 
 // run does a check and counts its result.
-func (c *checks) run(one check) (err error) {
+func (c *Checks) run(one check) (err error) {
 	if one.run != nil {
 		err = one.run()
 	}
@@ -69,8 +73,8 @@ func (c *checks) run(one check) (err error) {
 	return err
 }
 
-// answer does all checks that the query does not exclude. It tells each of them when one fails, or with verbose.
-func (c *checks) answer(w http.ResponseWriter, r *http.Request) {
+// Answer does all checks that the query does not exclude. It tells each of them when one fails, or with verbose.
+func (c *Checks) Answer(w http.ResponseWriter, r *http.Request) {
 	var b strings.Builder
 	failed := false
 	for _, one := range c.all {
@@ -88,16 +92,16 @@ func (c *checks) answer(w http.ResponseWriter, r *http.Request) {
 	_, verbose := r.URL.Query()["verbose"]
 	switch {
 	case failed:
-		tell(w, b.String()+"healthz check failed\n", http.StatusInternalServerError)
+		answer(w, http.StatusInternalServerError, b.String()+"healthz check failed\n")
 	case verbose:
-		well(w, b.String()+"healthz check passed\n")
+		answer(w, http.StatusOK, b.String()+"healthz check passed\n")
 	default:
-		well(w, "ok")
+		answer(w, http.StatusOK, "ok")
 	}
 }
 
-// slis tells monitoring how the checks went: /metrics/slis.
-func (c *checks) slis(w http.ResponseWriter, _ *http.Request) {
+// SLIs tells monitoring how the checks went: /metrics/slis.
+func (c *Checks) SLIs(w http.ResponseWriter, _ *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var now, total strings.Builder

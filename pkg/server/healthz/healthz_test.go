@@ -1,4 +1,4 @@
-package server
+package healthz
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 
 func TestHealthz_TellsOfEachCheckAndCountsIt(t *testing.T) {
 	var sick error
-	c := Source{Health: func() error { return sick }}.checks()
+	c := New(func() error { return sick })
 	mux := http.NewServeMux()
-	c.serve(mux.HandleFunc)
-	mux.HandleFunc("GET /metrics/slis", c.slis)
+	c.Serve(mux.HandleFunc)
+	mux.HandleFunc("GET /metrics/slis", c.SLIs)
 	ask := func(method, path string) string {
 		w := httptest.NewRecorder()
 		mux.ServeHTTP(w, httptest.NewRequest(method, path, nil))
