@@ -218,7 +218,7 @@ func (c *checks) reserved(field string, in map[string]string) v1.ResourceList {
 }
 
 func (c *checks) images(o *options, kc *kubelet.KubeletConfiguration) Images {
-	i := Images{Serialize: *kc.SerializeImagePulls, MaxParallel: int(*cmp.Or(kc.MaxParallelImagePulls, new(int32(0)))), QPS: float64(*kc.RegistryPullQPS), Burst: int(kc.RegistryBurst),
+	i := Images{Serialize: *kc.SerializeImagePulls, MaxParallel: orZero(kc.MaxParallelImagePulls), QPS: float64(*kc.RegistryPullQPS), Burst: int(kc.RegistryBurst),
 		GCHigh: int(*kc.ImageGCHighThresholdPercent), GCLow: int(*kc.ImageGCLowThresholdPercent), MinAge: kc.ImageMinimumGCAge.Duration, MaxAge: kc.ImageMaximumGCAge.Duration,
 		Providers: o.providers.config, ProviderDir: o.providers.programs,
 		Verify: kc.ImagePullCredentialsVerificationPolicy, VerifyNot: kc.PreloadedImagesVerificationAllowlist}

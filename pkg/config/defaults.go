@@ -130,3 +130,10 @@ func defaultHard() map[string]string {
 		"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%",
 	}
 }
+
+func orZero(n *int32) int {
+	if n == nil {
+		return 0
+	}
+	return int(*n)
+}
