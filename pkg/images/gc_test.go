@@ -121,6 +121,8 @@ func TestCollector_RemovesImagesThatWereNotUsedForTooLong(t *testing.T) {
 	s := &shelf{images: []cri.Image{{ID: "old", Tags: []string{"reg/old:1"}}, {ID: "unused"}}}
 	n := &nodeFacts{used: []string{"reg/old:1"}, disk: disk{1000, 900}}
 	c := collector(s, n, GCLimits{High: 85, Low: 80, MaxAge: time.Hour})
+	var counted []string
+	c.cfg.Removed = func(why string) { counted = append(counted, why) }
 	now := time.Now()
 	for _, p := range []struct {
 		after time.Duration
@@ -140,6 +142,13 @@ func TestCollector_RemovesImagesThatWereNotUsedForTooLong(t *testing.T) {
 		if d := cmp.Diff(p.want, s.take()); d != "" {
 			t.Errorf("after %s: %s", p.after, d)
 		}
+	}
+	s.images = []cri.Image{{ID: "new"}}
+	if err := c.Reclaim(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if d := cmp.Diff([]string{"age", "age", "space"}, counted); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -392,4 +393,29 @@ func TestEnsure_AsksForSecretsOnlyWhenItPulls(t *testing.T) {
 	if _, err := p.EnsureVolume(t.Context(), pd, &v1.ImageVolumeSource{Reference: "web:1"}); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestEnsure_CountsEachPullWithTheWaitForItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var got []string
+		p := NewPuller(Config{Runtime: &registry{}, Events: &recorded{}, Serialize: true, Pulled: func(bytes int64, took time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, fmt.Sprint(bytes, " ", took))
+		}})
+		var wg sync.WaitGroup
+		for _, ref := range []string{"a", "a", "b"} {
+			wg.Go(func() {
+				if _, err := p.Ensure(t.Context(), Request{Ref: ref}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		p.Wait()
+		if d := cmp.Diff([]string{"42 1s", "42 2s"}, got); d != "" {
+			t.Error(d)
+		}
+	})
 }

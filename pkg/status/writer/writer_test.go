@@ -515,3 +515,34 @@ func TestMerge_KeepsWhatOthersOwn(t *testing.T) {
 		t.Errorf("status (-want +got):\n%s", d)
 	}
 }
+
+func TestWriter_TellsHowLongAStatusTookFromItsFirstChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var took []time.Duration
+		var mu sync.Mutex
+		var away atomic.Bool
+		away.Store(true)
+		s := &server{fail: func(string, string) error {
+			if away.Load() {
+				return errors.New("connection refused")
+			}
+			return nil
+		}}
+		w := startWith(t, writer.Config{API: s, Synced: func(after time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, after)
+		}})
+		w.Report(apiPod("a"), phase(v1.PodRunning))
+		time.Sleep(time.Minute)
+		away.Store(false)
+		time.Sleep(15 * time.Second)
+		w.Report(apiPod("a"), phase(v1.PodSucceeded))
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(took) != 2 || took[0] < time.Minute || took[1] > time.Second {
+			t.Errorf("got %v, want a minute and nothing", took)
+		}
+	})
+}
