@@ -135,8 +135,8 @@ func TestProbed_IsForgottenWithThePod(t *testing.T) {
 	c := New("v1")
 	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"}}
 	c.Probed("Liveness", "successful", "c", 3*time.Second, p)
-	c.Probed("Liveness", "unknown", "c", 3*time.Second, p)
-	has(t, "\n"+told(t, c.Probes()), `prober_probe_total{container="c",namespace="ns",pod="p",pod_uid="u",probe_type="Liveness",result="unknown"} 1`,
+	c.Probed("Liveness", "failed", "c", 3*time.Second, p)
+	has(t, "\n"+told(t, c.Probes()), `prober_probe_total{container="c",namespace="ns",pod="p",pod_uid="u",probe_type="Liveness",result="failed"} 1`,
 		`prober_probe_duration_seconds_bucket{container="c",namespace="ns",pod="p",probe_type="Liveness",le="2.5"} 0`,
 		`prober_probe_duration_seconds_count{container="c",namespace="ns",pod="p",probe_type="Liveness"} 1`)
 	c.Forget(p)

@@ -267,7 +267,7 @@ func (c *Counters) PodStarted(p *v1.Pod, after time.Duration, pulls []span, stat
 // Probed counts one probe's outcome; kind is Liveness, Readiness or Startup, result successful, failed or unknown.
 func (c *Counters) Probed(kind, result, container string, took time.Duration, p *v1.Pod) {
 	c.probed.WithLabelValues(kind, result, container, p.Name, p.Namespace, string(p.UID)).Inc()
-	if result != "unknown" {
+	if result != "failed" { // as a kubelet does
 		c.probing.WithLabelValues(kind, container, p.Name, p.Namespace).Observe(took.Seconds())
 	}
 }
