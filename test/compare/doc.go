@@ -9,6 +9,10 @@
 // A case may have steps (story.go): what happens to its pod over time, and what there is to see then. Its lines begin with "step
 // N". One that disturbs the node is apart: its group runs when all other cases are over, and does each disturbance together.
 //
+// A view (cases/node.yaml, view.go) is of the node itself, on which the pods of views.yaml run: its objects at the API server, what
+// its ports answer, its logs, its metrics. Its record is whole, others are written down as a change of the case base. Fields of a
+// configuration are compared without a node, in config_test.go.
+//
 //	recorded/*.txt         the kubelet's records; `make compare RECORD=1` runs a kubelet and writes them anew
 //	differences.yaml       the differences that are meant, each with its reason; docs/differences.md is made from it
 //

@@ -24,6 +24,7 @@ import (
 // viewer looks at a node of its own, on which the pods of views.yaml run: what it sees must not hang on the cases.
 type viewer struct {
 	node
+	kubelet string // its program; empty: the agent runs
 	cp      *testbed.ControlPlane
 	renewed time.Time // the lease, when the node was new
 }
@@ -45,6 +46,7 @@ var views = []view{
 	{"events", (*viewer).events},
 	{"csinode", (*viewer).csiNode},
 	{"lease", (*viewer).lease},
+	{"flags", (*viewer).flags},
 	{"tls", (*viewer).tls},
 	{"pods", (*viewer).pods},
 	{"configz", (*viewer).configz},
@@ -95,14 +97,17 @@ func Run(t *testing.T, kubelet string, cases []Case) Records {
 func takeViews(t *testing.T, kubelet string) Records {
 	t.Helper()
 	e := testbed.New(t)
-	v := &viewer{node: node{t: t, env: e}, cp: e.APIServer()}
+	v := &viewer{node: node{t: t, env: e}, kubelet: kubelet, cp: e.APIServer()}
 	v.admin = v.cp.Client()
-	v.agent = e.Agent(testbed.AgentConfig{
-		Program: kubelet, Containerd: e.Containerd(testbed.ContainerdConfig{}), ControlPlane: v.cp, NodeName: nodeName, Kubelet: v.viewSettings(),
-	})
+	cd := e.Containerd(testbed.ContainerdConfig{})
+	c := testbed.AgentConfig{Program: kubelet, Containerd: cd, ControlPlane: v.cp, NodeName: nodeName, Kubelet: v.viewSettings()}
+	if kubelet != "" {
+		c.Args = []string{"--containerd=" + cd.Socket} // where its cAdvisor looks
+	}
+	v.agent = e.Agent(c)
 	testbed.Eventually(t, overIn, "the node is Ready", v.ready)
 	v.name()
-	v.renewed = v.leaseRenewed()
+	v.eventually(func() bool { v.renewed = v.leaseRenewed(); return !v.renewed.IsZero() })
 	pods := v.createPods()
 	testbed.Eventually(t, overIn, "the pods are as the views need them", func() error { return v.asWanted(pods) })
 	v.namePods()
@@ -153,6 +158,7 @@ func (v *viewer) namePods() {
 		v.t.Fatalf("cannot list the pods: %v", err)
 	}
 	for _, p := range list.Items {
+		v.names[string(p.UID)] = "<uid>" // in pod<uid>, too
 		for _, ip := range p.Status.PodIPs {
 			if ip.IP != v.env.NodeIP() {
 				v.names[ip.IP] = "<pod-ip>"

@@ -31,7 +31,7 @@ var endpoints = strings.Fields(`
 
 // routes are those of the paths that are asked by every method.
 var routes = strings.Fields(`
-	/nothing /healthz /pods /runningpods/ /configz /statusz /flagz /metrics /metrics/cadvisor /metrics/resource /metrics/probes /metrics/slis /stats/summary
+	/nothing /healthz /pods /runningpods/ /configz /statusz /flagz /metrics /metrics/cadvisor /metrics/resource /metrics/probes /stats/summary
 	/logs/ /debug/pprof/heap /debug/flags/v /containerLogs/views/logs/two /run/views/logs/two?cmd=echo+a /exec/views/logs/two?command=true&output=1
 	/attach/views/logs/two?output=1 /portForward/views/logs /checkpoint/views/logs/two`)
 

@@ -51,7 +51,7 @@ func (v *viewer) as(ca *testbed.CA, user string, groups ...string) asker {
 	}
 }
 
-// admin is somebody who may ask everything.
+// root is somebody who may ask everything.
 func (v *viewer) root() asker { return v.as(v.cp.CA, "root", "system:masters") }
 
 // ask returns what a path answers to a method. PUT and POST have a body.
@@ -71,7 +71,7 @@ func (a asker) ask(v *viewer, method, path, body string) (answer, error) {
 }
 
 // told are the headers of an answer that a client goes by.
-var told = []string{"Content-Type", "X-Content-Type-Options", "Cache-Control", "Allow", "Location", "Www-Authenticate", "Content-Disposition"}
+var told = []string{"Content-Type", "Cache-Control", "Allow", "Location", "Www-Authenticate", "Content-Disposition"}
 
 // mostBody is as much of a body as says something.
 const mostBody = 100
@@ -83,11 +83,15 @@ func (a answer) lines(what string, err error) (l Lines) {
 	}
 	l.add(what, a.code)
 	for _, name := range told {
-		if value := a.header.Values(name); len(value) > 0 && (a.code < http.StatusBadRequest || name != "X-Content-Type-Options") {
+		if value := a.header.Values(name); len(value) > 0 {
 			l.add(what+" "+name, strings.Join(value, ", "))
 		}
 	}
-	l.add(what+" body", a.shape())
+	said := " body"
+	if a.code >= http.StatusBadRequest {
+		said = " error"
+	}
+	l.add(what+said, a.shape())
 	return l
 }
 

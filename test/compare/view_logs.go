@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -51,13 +51,16 @@ func (v *viewer) logs() (l Lines, err error) {
 	return l, nil
 }
 
+// times are those before lines.
+var times = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z`)
+
 // follows is how long a log is followed that does not end.
 const follows = 300 * time.Millisecond
 
 // log is what a path answers, and whether it ends.
 func (a asker) log(v *viewer, what, path string) (l Lines) {
 	limit := 20 * time.Second
-	if strings.Contains(path, "follow=true") {
+	if strings.Contains(path, "follow=") {
 		limit = follows
 	}
 	ctx, cancel := context.WithTimeout(v.t.Context(), limit)
@@ -74,7 +77,7 @@ func (a asker) log(v *viewer, what, path string) (l Lines) {
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+	if ctx.Err() != nil {
 		l.add(what+" goes on", true)
 		err = nil
 	}
@@ -86,6 +89,8 @@ func (a asker) log(v *viewer, what, path string) (l Lines) {
 	if resp.StatusCode >= http.StatusBadRequest {
 		b = []byte(strings.TrimSpace(string(b)))
 	}
-	l.add(what+" says", string(b))
+	text := times.ReplaceAllString(string(b), "<time>")                                          // before a long text is cut
+	text = strings.ReplaceAll(text, "image can't be pulled", "trying and failing to pull image") // which of the two is chance
+	l.add(what+" says", text)
 	return l
 }

@@ -68,7 +68,7 @@ func (l *Lines) addSeries(name string, m *dto.Metric) {
 			values = append(values, label+"="+labels[label])
 		}
 	}
-	if len(values) > 0 {
+	if len(values) > 0 && !strings.HasPrefix(name, "rest_client_") { // what was asked of the API server is chance
 		l.add(name+" has", strings.Join(values, " "))
 	}
 }

@@ -34,6 +34,9 @@ func (v *viewer) measured() error {
 			return fmt.Errorf("the summary lacks the CPU or the disk of %s", name)
 		}
 		for _, c := range p.Containers {
+			if v.kubelet != "" && (c.CPU == nil || c.CPU.PSI == nil) {
+				return fmt.Errorf("cAdvisor has not seen %s/%s yet", name, c.Name)
+			}
 			if c.Name != "init" && (c.CPU == nil || c.CPU.UsageNanoCores == nil || c.Rootfs == nil || c.Rootfs.UsedBytes == nil) {
 				return fmt.Errorf("the summary lacks the CPU or the disk of %s/%s", name, c.Name)
 			}
