@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,7 @@ import (
 //go:embed cases/*.yaml
 var caseFiles embed.FS
 
-// Case is one pod, named p, and what it names, in a namespace of its own; or a view of the node.
+// Case is one pod, named p unless it says otherwise, and what it names, in a namespace of its own; or a view of the node.
 type Case struct {
 	File   string // cases/<File>.yaml
 	Name   string
@@ -29,6 +30,7 @@ type Case struct {
 	Until  string // when it is looked at: "" is when the pod is ready or has ended; see settled
 	More   []json.RawMessage
 	Pod    json.RawMessage
+	pod    string // its name
 	Static bool   // the pod is a file of the manifest directory
 	Late   bool   // a step creates the pod
 	Apart  string // the group of cases that run when all others are over, because they disturb the node
@@ -41,9 +43,9 @@ func (c *Case) namespace() string { return "case-" + c.Name }
 // podName is that of the pod in the API.
 func (c *Case) podName() string {
 	if c.Static {
-		return "p-" + nodeName
+		return c.pod + "-" + nodeName
 	}
-	return "p"
+	return c.pod
 }
 
 // LoadCases returns the cases in the order of their files.
@@ -100,6 +102,9 @@ func newCase(set map[string]any) (c Case, err error) {
 	if c.Static {
 		set = over(set, map[string]any{"meta": map[string]any{"namespace": c.namespace()}})
 	}
+	meta, _ := set["meta"].(map[string]any)
+	name, _ := meta["name"].(string)
+	c.pod = cmp.Or(name, "p")
 	if c.Steps, err = readSteps(set); err == nil {
 		c.Pod, err = casePod(set)
 	}
