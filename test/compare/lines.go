@@ -147,6 +147,8 @@ var patterns = []struct {
 	{regexp.MustCompile(`(/containers/[^/ ]+/)[0-9a-f]{8}\b`), "${1}<random>"},
 	{regexp.MustCompile(`/proc/\d+/ns/`), "/proc/<pid>/ns/"},
 	{regexp.MustCompile(`\.(hostI[Dd]) = [1-9]\d+`), ".$1 = <range>"},
+	{regexp.MustCompile(`\b(cpuset\.(cpus|mems)) = \d.*`), "$1 = <all>"},
+	{regexp.MustCompile(`^(image minikubelet\.dev/\S+) = \d+`), "$1 = <size>"},
 	{regexp.MustCompile(`/proc/thread-self/fd/\d+`), "/proc/thread-self/fd/<n>"},
 	{regexp.MustCompile(`\bused: \d+, capacity: \d+`), "used: <used>, capacity: <capacity>"},
 }
