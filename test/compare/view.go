@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,25 +69,41 @@ func (c *Case) checkView() error {
 	return nil
 }
 
-// Run starts a kubelet, or the agent when there is none, with all that it needs, and returns the records of cases.
+// Run starts kubelets, or agents when there is none, with all that they need, and returns the records of cases. What disturbs a node
+// has one of its own, beside that of all other pods: it waits more than it works.
 func Run(t *testing.T, kubelet string, cases []Case) Records {
 	t.Helper()
-	pods, wanted := []Case{}, []Case{}
+	kinds := map[string][]Case{}
 	for _, c := range cases {
-		if c.View == "" {
-			pods = append(pods, c)
-		} else {
-			wanted = append(wanted, c)
+		kind := "alone"
+		switch {
+		case c.View != "":
+			kind = "views"
+		case c.Apart != "":
+			kind = "apart"
 		}
+		kinds[kind] = append(kinds[kind], c)
 	}
+	var mu sync.Mutex
 	records := Records{}
-	if len(pods) > 0 {
-		t.Run("cases", func(t *testing.T) { maps.Copy(records, runCases(t, kubelet, pods)) })
-	}
-	if len(wanted) > 0 {
+	t.Run("pods", func(t *testing.T) {
+		for _, kind := range []string{"alone", "apart"} {
+			if len(kinds[kind]) == 0 {
+				continue
+			}
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				seen := runCases(t, kubelet, kinds[kind])
+				mu.Lock()
+				defer mu.Unlock()
+				maps.Copy(records, seen)
+			})
+		}
+	})
+	if len(kinds["views"]) > 0 {
 		t.Run("views", func(t *testing.T) {
 			seen := takeViews(t, kubelet)
-			for _, c := range wanted {
+			for _, c := range kinds["views"] {
 				records[c.Name] = seen[c.View]
 			}
 		})

@@ -26,10 +26,15 @@ func NewStarts(c *Counters) *Starts {
 func (s *Starts) Pulled(p *v1.Pod, from, to time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, waits := s.seen[p.UID]; waits {
-		s.pulls[p.UID] = append(s.pulls[p.UID], span{from, to})
+	if _, waits := s.seen[p.UID]; !waits {
+		return
 	}
+	pulls := append(s.pulls[p.UID], span{from, to})
+	s.pulls[p.UID] = pulls[max(0, len(pulls)-mostPulls):]
 }
+
+// mostPulls is how many pulls of a pod that does not start are kept: one whose image is not there has a new one every few minutes.
+const mostPulls = 64
 
 // Report is told a pod's status, whenever that may have changed.
 func (s *Starts) Report(p *v1.Pod, status v1.PodStatus) {
