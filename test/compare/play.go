@@ -112,7 +112,7 @@ func (s *story) begin() {
 	}
 	if !s.until(func() bool {
 		p := s.pod()
-		if k := len(p.statuses); k > 0 && settled(s.c.Until, p.statuses[k-1], p.events) && time.Since(p.changed) > quiet {
+		if k := len(p.statuses); k > 0 && settled(s.c.Until, p.statuses[k-1], p.events) && time.Since(p.changed) > rest(p.statuses[k-1]) {
 			p.settled = p.statuses[k-1]
 			return true
 		}
@@ -192,7 +192,7 @@ func (s *story) finish(step *Step, begun stepBegin) {
 func (s *story) holds(conditions []string, begun stepBegin) bool {
 	p := s.pod()
 	now := &scene{pod: p.pod, gone: p.gone, before: begun.before.pod.UID, events: p.events[begun.events:], file: s.file, log: s.log}
-	wait := quiet
+	wait := rest(p.pod.Status)
 	for _, c := range conditions {
 		if ok, err := holds(c, now); err != nil || !ok {
 			return false

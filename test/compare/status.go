@@ -107,6 +107,14 @@ func reason(reason, message string) string {
 	return s
 }
 
+// rest is how long nothing changes when a status is settled. A pod that has ended has its sandbox stopped, which may be later.
+func rest(st v1.PodStatus) time.Duration {
+	if ended(st) && is(st, v1.PodReadyToStartContainers) {
+		return 4 * quiet
+	}
+	return quiet
+}
+
 // settled reports whether a case is over, which is when its pod is ready or has ended, or what it names: "running", "ended", "waiting
 // Reason" of a container, "event Reason".
 func settled(until string, st v1.PodStatus, events []v1.Event) bool {

@@ -55,3 +55,12 @@ func TestSettled_IsWhatTheCaseNames(t *testing.T) {
 		}
 	}
 }
+
+func TestRest_IsLongerUntilTheSandboxOfAnEndedPodIsStopped(t *testing.T) {
+	over, runs := waiting("X"), waiting("X")
+	over.Phase, runs.Phase = v1.PodFailed, v1.PodRunning
+	stopped := v1.PodStatus{Phase: v1.PodFailed}
+	if rest(over) <= rest(runs) || rest(stopped) != rest(runs) {
+		t.Errorf("ended %s, stopped %s, running %s", rest(over), rest(stopped), rest(runs))
+	}
+}
