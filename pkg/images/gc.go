@@ -96,7 +96,7 @@ func (c *Collector) Pass(ctx context.Context, now time.Time) error {
 		return err
 	}
 	old, rest := c.limits.old(c.limits.removable(all, now), now)
-	_, err = c.remove(ctx, old, math.MaxInt64, whyAge)
+	_, err = c.remove(ctx, old, math.MaxInt64, cause{"age", "not used for longer than imageMaximumGCAge"})
 	var d disk
 	var derr error
 	if d.capacity, d.available, derr = c.cfg.Disk(ctx); derr != nil {
@@ -106,7 +106,7 @@ func (c *Collector) Pass(ctx context.Context, now time.Time) error {
 	if excess == 0 {
 		return err
 	}
-	freed, rerr := c.remove(ctx, rest, excess, "the disk is fuller than imageGCHighThresholdPercent")
+	freed, rerr := c.remove(ctx, rest, excess, cause{"space", "the disk is fuller than imageGCHighThresholdPercent"})
 	if freed < excess && ctx.Err() == nil {
 		c.cfg.Event(v1.EventTypeWarning, "FreeDiskSpaceFailed", fmt.Sprintf(
 			"Failed to garbage collect required amount of images. Attempted to free %d bytes, but only found %d bytes eligible to free.", excess, freed))
@@ -123,7 +123,7 @@ func (c *Collector) Reclaim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.remove(ctx, c.limits.removable(all, now), math.MaxInt64, "the node is short of disk")
+	_, err = c.remove(ctx, c.limits.removable(all, now), math.MaxInt64, cause{"space", "the node is short of disk"})
 	return err
 }
 
@@ -179,11 +179,11 @@ func nameOf(i cri.Image) string {
 	return i.ID
 }
 
-// whyAge is why an image goes on a disk that has space.
-const whyAge = "not used for longer than imageMaximumGCAge"
+// cause is why an image goes: for monitoring, and in words.
+type cause struct{ label, text string }
 
 // remove removes images in turn until enough bytes are free, and goes on after a failure.
-func (c *Collector) remove(ctx context.Context, list []candidate, enough int64, why string) (freed int64, err error) {
+func (c *Collector) remove(ctx context.Context, list []candidate, enough int64, why cause) (freed int64, err error) {
 	var errs []error
 	for _, i := range list {
 		if freed >= enough || ctx.Err() != nil {
@@ -193,11 +193,11 @@ func (c *Collector) remove(ctx context.Context, list []candidate, enough int64, 
 			errs = append(errs, err)
 			continue
 		}
-		c.cfg.Log.Info("removed an image that nothing uses", "image", i.name, "id", i.id, "bytes", i.size, "why", why)
+		c.cfg.Log.Info("removed an image that nothing uses", "image", i.name, "id", i.id, "bytes", i.size, "why", why.text)
 		delete(c.known, i.id)
 		freed += i.size
 		if c.cfg.Removed != nil {
-			c.cfg.Removed(map[bool]string{true: "age", false: "space"}[why == whyAge])
+			c.cfg.Removed(why.label)
 		}
 	}
 	return freed, errors.Join(errs...)

@@ -38,11 +38,9 @@ func (s *story) act(step *Step, words []string) error {
 		path := resourcePath(s.c.namespace(), metav1.TypeMeta{APIVersion: "v1", Kind: words[1]})
 		return s.admin.CoreV1().RESTClient().Delete().AbsPath(path, words[2]).Do(ctx).Error()
 	case "kill":
-		return s.kill(words[1], false)
-	case "kill-child":
-		return s.kill(words[1], true)
+		return s.kill(words[1])
 	case "kill-sandbox":
-		return s.kill("", false)
+		return s.kill("")
 	case "stop-sandbox":
 		_, err := s.cd.Runtime().StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: sandbox})
 		return err
@@ -102,8 +100,6 @@ func (s *story) actOnFile(step *Step, words []string) error {
 func (n *node) disturb(do string) {
 	n.t.Helper()
 	switch do {
-	case "restart-agent":
-		n.agent.Restart()
 	case "stop-agent":
 		n.agent.Kill()
 	case "start-agent":
@@ -123,24 +119,11 @@ func (n *node) disturb(do string) {
 	}
 }
 
-// kill ends the first process of a container, or a child of it, or the process of the sandbox.
-func (s *story) kill(container string, child bool) error {
+// kill ends the first process of a container, or, of none, that of the sandbox.
+func (s *story) kill(container string) error {
 	pid, err := s.pid(container)
 	if err != nil {
 		return err
-	}
-	if child {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-		if err != nil {
-			return err
-		}
-		children := strings.Fields(string(b))
-		if len(children) == 0 {
-			return errors.New("it has no child")
-		}
-		if pid, err = strconv.Atoi(children[0]); err != nil {
-			return err
-		}
 	}
 	return syscall.Kill(pid, syscall.SIGKILL)
 }
@@ -249,13 +232,8 @@ func (s *story) look(what string) (l Lines) {
 }
 
 func (s *story) cgroups(container string) (l Lines) {
-	var spec struct {
-		Linux struct {
-			CgroupsPath string `json:"cgroupsPath"`
-		} `json:"linux"`
-	}
-	b, err := os.ReadFile(filepath.Join(s.cd.Tasks(), s.requests.id(s.c.namespace(), container), "config.json"))
-	if err = errors.Join(err, json.Unmarshal(b, &spec)); err != nil {
+	spec, _, err := readSpec(s.cd.Tasks(), s.requests.id(s.c.namespace(), container))
+	if err != nil {
 		l.add("cgroup "+container, err)
 		return l
 	}

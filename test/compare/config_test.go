@@ -117,7 +117,7 @@ func TestFields_AreTakenAsAKubeletTakesThem(t *testing.T) {
 		t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
 	}
 	for _, k := range known {
-		if k.of(Fields) && !k.Met {
+		if k.OfFields() && !k.Met {
 			t.Errorf("%q differs no longer: remove it", k.Title)
 		}
 	}

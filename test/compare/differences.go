@@ -62,11 +62,8 @@ var moment = regexp.MustCompile(`^(step \d+|beside \S+) `)
 // Fields is the name that the fields of a configuration have among the cases: they are compared by themselves, see config_test.go.
 const Fields = "fields"
 
-// of reports whether an entry is of one name alone.
-func (k *Known) of(name string) bool { return len(k.Cases) == 1 && k.Cases[0] == name }
-
 // OfFields reports whether an entry is of the fields of a configuration alone.
-func (k *Known) OfFields() bool { return k.of(Fields) }
+func (k *Known) OfFields() bool { return len(k.Cases) == 1 && k.Cases[0] == Fields }
 
 func (k *Known) explains(name, line string) bool {
 	line = moment.ReplaceAllString(line, "")

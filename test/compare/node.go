@@ -60,6 +60,14 @@ func (n *node) settings() map[string]any {
 	return s
 }
 
+// ownNames are those of what this node alone has, and of what a pod in the host's network sees of this machine.
+func (n *node) ownNames() Names {
+	n.t.Helper()
+	names := Names{n.env.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", n.env.NodeIP(): "<node-ip>"}
+	names.addMachine(n.t)
+	return names
+}
+
 // addMachine names what a pod in the host's network sees of this machine.
 func (n Names) addMachine(t *testing.T) {
 	t.Helper()
@@ -91,10 +99,8 @@ func runCases(t *testing.T, kubelet string, cases []Case) Records {
 		Own: map[string]any{"startLimit": 2 * atOnce}, // what waits for its turn is told of late
 	})
 	testbed.Eventually(t, overIn, "the node is Ready", n.ready)
-	n.names = Names{
-		e.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", e.CgroupRoot() + "/": "<cgroups>/", e.NodeIP(): "<node-ip>",
-	}
-	n.names.addMachine(t)
+	n.names = n.ownNames()
+	n.names[e.CgroupRoot()+"/"] = "<cgroups>/"
 	stories := n.play(cases)
 	n.until(func() bool { return time.Since(n.lastEvent) > late })
 	records := Records{}

@@ -90,19 +90,27 @@ var cgroupFiles = map[string][]string{
 	"cpuset": {"cpuset.cpus", "cpuset.mems"},
 }
 
+// ociSpec is what is read of an OCI runtime spec.
+type ociSpec struct {
+	Process struct {
+		Env []string `json:"env"`
+	} `json:"process"`
+	Linux struct {
+		CgroupsPath string `json:"cgroupsPath"`
+	} `json:"linux"`
+}
+
+// readSpec reads the spec that the runtime made for a container, of which all is returned, too.
+func readSpec(bundle, id string) (s ociSpec, all []byte, err error) {
+	all, err = os.ReadFile(filepath.Join(bundle, id, "config.json"))
+	return s, all, errors.Join(err, json.Unmarshal(all, &s))
+}
+
 // startedContainer is what runs: the OCI runtime spec that the runtime made, and the limits of the cgroups.
 func startedContainer(bundle, id, name string) (l Lines) {
-	b, err := os.ReadFile(filepath.Join(bundle, id, "config.json"))
-	var spec struct {
-		Process struct {
-			Env []string `json:"env"`
-		} `json:"process"`
-		Linux struct {
-			CgroupsPath string `json:"cgroupsPath"`
-		} `json:"linux"`
-	}
+	spec, b, err := readSpec(bundle, id)
 	var all map[string]any
-	if err = errors.Join(err, json.Unmarshal(b, &spec), json.Unmarshal(b, &all)); err != nil {
+	if err = errors.Join(err, json.Unmarshal(b, &all)); err != nil {
 		l.add("oci "+name, err)
 		return l
 	}

@@ -38,7 +38,6 @@ var actions = map[string]action{
 	"delete":       {words: 1}, // the pod, with a grace period of so many seconds, or "default"
 	"drop":         {words: 2}, // an object: its kind and its name
 	"kill":         {words: 1}, // the first process of a container
-	"kill-child":   {words: 1}, // a child of it
 	"kill-sandbox": {},
 	"stop-sandbox": {}, // behind the agent's back, as the two that follow
 	"drop-sandbox": {},
@@ -48,7 +47,7 @@ var actions = map[string]action{
 	"move":         {words: 2}, // one that begins with / is in a directory beside
 	"remove":       {words: 1},
 
-	"stop-agent": {shared: true}, "start-agent": {shared: true}, "restart-agent": {shared: true},
+	"stop-agent": {shared: true}, "start-agent": {shared: true},
 	"stop-runtime": {shared: true}, "start-runtime": {shared: true},
 	"stop-apiserver": {shared: true}, "start-apiserver": {shared: true},
 	"power-off": {shared: true}, // while the agent is stopped

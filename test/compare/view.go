@@ -25,8 +25,7 @@ import (
 // viewer looks at a node of its own, on which the pods of views.yaml run: what it sees must not hang on the cases.
 type viewer struct {
 	node
-	kubelet string // its program; empty: the agent runs
-	cp      *testbed.ControlPlane
+	kubelet string    // its program; empty: the agent runs
 	renewed time.Time // the lease, when the node was new
 }
 
@@ -114,7 +113,7 @@ func Run(t *testing.T, kubelet string, cases []Case) Records {
 func takeViews(t *testing.T, kubelet string) Records {
 	t.Helper()
 	e := testbed.New(t)
-	v := &viewer{node: node{t: t, env: e}, kubelet: kubelet, cp: e.APIServer()}
+	v := &viewer{node: node{t: t, env: e, cp: e.APIServer()}, kubelet: kubelet}
 	v.admin = v.cp.Client()
 	cd := e.Containerd(testbed.ContainerdConfig{})
 	c := testbed.AgentConfig{Program: kubelet, Containerd: cd, ControlPlane: v.cp, NodeName: nodeName, Kubelet: v.viewSettings()}
@@ -124,7 +123,7 @@ func takeViews(t *testing.T, kubelet string) Records {
 	v.agent = e.Agent(c)
 	testbed.Eventually(t, overIn, "the node is Ready", v.ready)
 	v.name()
-	v.eventually(func() bool { v.renewed = v.leaseRenewed(); return !v.renewed.IsZero() })
+	v.until(func() bool { v.renewed = v.leaseRenewed(); return !v.renewed.IsZero() })
 	pods := v.createPods()
 	testbed.Eventually(t, overIn, "the pods are as the views need them", func() error { return v.asWanted(pods) })
 	v.namePods()
@@ -155,11 +154,8 @@ func (v *viewer) viewSettings() map[string]any {
 
 // name names what is of this machine.
 func (v *viewer) name() {
-	v.names = Names{
-		v.env.Dir: "<dir>", v.agent.RootDir: "<root>", v.agent.PodLogs: "<logs>", v.env.CgroupRoot(): "<cgroups>", v.env.NodeIP(): "<node-ip>",
-		fmt.Sprint(v.agent.Port): "<port>", runtime.Version(): "<go>",
-	}
-	v.names.addMachine(v.t)
+	v.names = v.ownNames()
+	v.names[v.env.CgroupRoot()], v.names[fmt.Sprint(v.agent.Port)], v.names[runtime.Version()] = "<cgroups>", "<port>", "<go>"
 	for _, file := range []string{"/etc/machine-id", "/proc/sys/kernel/osrelease"} {
 		if b, err := os.ReadFile(file); err == nil && len(b) > 1 {
 			v.names[strings.TrimSpace(string(b))] = "<" + file + ">"

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,12 @@ func (v *viewer) root() asker { return v.as(v.cp.CA, "root", "system:masters") }
 
 // ask returns what a path answers to a method. PUT and POST have a body.
 func (a asker) ask(v *viewer, method, path, body string) (answer, error) {
-	r, err := http.NewRequestWithContext(v.t.Context(), method, a.base+path, strings.NewReader(body))
+	return a.askIn(v.t.Context(), method, path, body)
+}
+
+// askIn is ask for as long as a context lasts. An answer that breaks off is there beside the error, with its code.
+func (a asker) askIn(ctx context.Context, method, path, body string) (answer, error) {
+	r, err := http.NewRequestWithContext(ctx, method, a.base+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}

@@ -2,8 +2,6 @@ package compare
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -65,18 +63,11 @@ func (a asker) log(v *viewer, what, path string) (l Lines) {
 	}
 	ctx, cancel := context.WithTimeout(v.t.Context(), limit)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, nil)
-	if err != nil {
+	got, err := a.askIn(ctx, http.MethodGet, path, "")
+	if got.code == 0 {
 		l.add(what, err)
 		return l
 	}
-	resp, err := a.client.Do(r)
-	if err != nil {
-		l.add(what, errors.Unwrap(err))
-		return l
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
 	if ctx.Err() != nil {
 		l.add(what+" goes on", true)
 		err = nil
@@ -84,12 +75,13 @@ func (a asker) log(v *viewer, what, path string) (l Lines) {
 	if err != nil {
 		l.add(what+" breaks off", err)
 	}
-	l.add(what, resp.StatusCode)
-	l.add(what+" type", resp.Header.Get("Content-Type"))
-	if resp.StatusCode >= http.StatusBadRequest {
-		b = []byte(strings.TrimSpace(string(b)))
+	l.add(what, got.code)
+	l.add(what+" type", got.header.Get("Content-Type"))
+	text := string(got.body)
+	if got.code >= http.StatusBadRequest {
+		text = strings.TrimSpace(text)
 	}
-	text := times.ReplaceAllString(string(b), "<time>")                                          // before a long text is cut
+	text = times.ReplaceAllString(text, "<time>")                                                // before a long text is cut
 	text = strings.ReplaceAll(text, "image can't be pulled", "trying and failing to pull image") // which of the two is chance
 	l.add(what+" says", text)
 	return l

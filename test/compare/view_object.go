@@ -106,7 +106,7 @@ func (v *viewer) leaseRenewed() time.Time {
 }
 
 func (v *viewer) lease() (l Lines, err error) {
-	if moved := v.eventually(func() bool { return v.leaseRenewed().After(v.renewed) }); !moved {
+	if moved := v.until(func() bool { return v.leaseRenewed().After(v.renewed) }); !moved {
 		l.add("lease", "is not renewed")
 	}
 	lease, err := v.admin.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(v.t.Context(), nodeName, metav1.GetOptions{})
@@ -115,14 +115,4 @@ func (v *viewer) lease() (l Lines, err error) {
 	}
 	lease.ManagedFields, lease.ResourceVersion = nil, ""
 	return l, l.addJSON("lease", lease)
-}
-
-// eventually waits for what must come, and reports whether it did.
-func (v *viewer) eventually(holds func() bool) bool {
-	for end := time.Now().Add(overIn); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if holds() {
-			return true
-		}
-	}
-	return false
 }
