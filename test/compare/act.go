@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,7 +80,7 @@ func (s *story) bringImage(name string) error {
 func (s *story) actOnFile(step *Step, words []string) error {
 	file := s.manifest(s.c, words[1])
 	content := []byte(strings.ReplaceAll(string(step.manifest), "%", s.c.Name))
-	if err := os.MkdirAll(s.env.Path("away"), 0o755); err != nil {
+	if err := errors.Join(os.MkdirAll(s.env.Path("away"), 0o755), os.MkdirAll(filepath.Dir(file), 0o755)); err != nil {
 		return err
 	}
 	switch words[0] {
@@ -90,8 +91,10 @@ func (s *story) actOnFile(step *Step, words []string) error {
 		return errors.Join(os.WriteFile(temp, content, 0o600), os.Rename(temp, file))
 	case "move":
 		return os.Rename(file, s.manifest(s.c, words[2]))
+	case "link":
+		return os.Symlink(s.manifest(s.c, words[2]), file)
 	case "remove":
-		return os.Remove(file)
+		return os.RemoveAll(file)
 	}
 	return fmt.Errorf("nothing does %q", words[0])
 }
@@ -215,8 +218,17 @@ func (s *story) look(what string) (l Lines) {
 				latest[q.container] = r
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(latest)) {
-			l = append(l, mountedFiles(s.env.Dir, latest[name])...)
+		// What a volume held before is there for a moment beside what it holds now.
+		for range 20 {
+			before := l
+			l = nil
+			for _, name := range slices.Sorted(maps.Keys(latest)) {
+				l = append(l, mountedFiles(s.env.Dir, latest[name])...)
+			}
+			if slices.Equal(before, l) {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
 	case "cgroups":
 		for _, c := range p.Spec.Containers {

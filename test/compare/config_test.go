@@ -113,7 +113,7 @@ func TestFields_AreTakenAsAKubeletTakesThem(t *testing.T) {
 		}
 	}
 	var names Names
-	if d := Differences(Fields, names.normal(theirs), names.normal(ours), known); len(d) > 0 {
+	if d, _ := Differences(Fields, names.normal(theirs), names.normal(ours), known); len(d) > 0 {
 		t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
 	}
 	for _, k := range known {

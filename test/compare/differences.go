@@ -19,6 +19,7 @@ type Known struct {
 	Lines  []string `json:"lines"`  // regular expressions of whole lines that only one of the two has, without their sign; empty: nothing that a case can see
 	Cases  []string `json:"cases"`  // regular expressions of whole names; empty: all cases
 	Seldom bool     `json:"seldom"` // it depends on chance, and may be absent
+	Exact  bool     `json:"exact"`  // what its lines match is in exact.txt, line by line, and nothing else is explained by it
 	Met    bool     `json:"-"`      // Differences met it
 
 	lines, cases []*regexp.Regexp
@@ -73,25 +74,30 @@ func (k *Known) explains(name, line string) bool {
 	return (len(k.cases) == 0 || slices.ContainsFunc(k.cases, matches(name))) && slices.ContainsFunc(k.lines, matches(line))
 }
 
-// Differences are the lines that only the kubelet ("-") or only the agent ("+") has, without those that are known.
-func Differences(name string, kubelet, agent Lines, known []*Known) (out []string) {
+// Differences are the lines that only the kubelet ("-") or only the agent ("+") has, without those that are known. Exact are
+// those that only exact entries know: they must be what exact.txt has.
+func Differences(name string, kubelet, agent Lines, known []*Known) (unknown, exact []string) {
 	for _, side := range []struct {
 		sign  string
 		lines Lines
 	}{{"- ", kubelet.Minus(agent)}, {"+ ", agent.Minus(kubelet)}} {
 		for _, line := range side.lines {
-			explained := false
+			explained, exactly := false, false
 			for _, k := range known {
 				if k.explains(name, line) {
-					k.Met, explained = true, true
+					k.Met, explained, exactly = true, explained || !k.Exact, exactly || k.Exact
 				}
 			}
-			if !explained {
-				out = append(out, side.sign+line)
+			switch {
+			case explained:
+			case exactly:
+				exact = append(exact, side.sign+line)
+			default:
+				unknown = append(unknown, side.sign+line)
 			}
 		}
 	}
-	return out
+	return unknown, exact
 }
 
 // Document is docs/differences.md.

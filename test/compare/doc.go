@@ -15,6 +15,7 @@
 //
 //	recorded/*.txt         the kubelet's records; `make compare RECORD=1` runs a kubelet and writes them anew
 //	differences.yaml       the differences that are meant, each with its reason; docs/differences.md is made from it
+//	exact.txt              the lines that the entries marked exact explain; RECORD=1 writes them anew
 //
 // `go test ./test/compare` (part of make test) runs the agent and compares it with the kubelet's records. A difference that
 // is not listed fails, and so does a listed one that is none any more. `make compare` runs a kubelet too and compares with what

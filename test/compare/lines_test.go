@@ -76,20 +76,25 @@ func TestDifferences_AreThoseThatNothingExplains(t *testing.T) {
 	known := []*Known{
 		{Title: "k", Lines: []string{`timeout = \d`}, Cases: []string{"c-.*"}},
 		{Title: "unused", Lines: []string{"nothing"}},
+		{Title: "exact", Lines: []string{"timeout = .*", "x .*"}, Cases: []string{"c-.*"}, Exact: true},
 	}
 	for _, k := range known {
 		if err := k.compile(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	kubelet, agent := Lines{"a = 1", "timeout = 2"}, Lines{"a = 2", "timeout = 1", "timeout = 10"}
-	if d := cmp.Diff([]string{"- a = 1", "+ a = 2", "+ timeout = 10"}, Differences("c-x", kubelet, agent, known)); d != "" {
+	kubelet, agent := Lines{"a = 1", "timeout = 2"}, Lines{"a = 2", "timeout = 1", "x = 10"}
+	unknown, exact := Differences("c-x", kubelet, agent, known)
+	if d := cmp.Diff([]string{"- a = 1", "+ a = 2"}, unknown); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"+ x = 10"}, exact); d != "" {
 		t.Error(d)
 	}
 	if !known[0].Met || known[1].Met {
 		t.Error("what was met is not remembered")
 	}
-	if d := Differences("other", kubelet, agent, known); !slices.Contains(d, "- timeout = 2") {
+	if d, _ := Differences("other", kubelet, agent, known); !slices.Contains(d, "- timeout = 2") {
 		t.Errorf("the difference is not known in this case: %q", d)
 	}
 }

@@ -161,6 +161,9 @@ func (n *node) note(e watch.Event) {
 		}
 		s.pod = *o
 	case *v1.Event:
+		if o.Source.Component != "kubelet" {
+			return // others tell of their own work
+		}
 		s := n.of(o.InvolvedObject.Namespace, o.InvolvedObject.Name)
 		if !slices.ContainsFunc(s.events, func(e v1.Event) bool { return e.Reason == o.Reason }) {
 			s.changed = time.Now() // the status that belongs to it may come after it

@@ -45,6 +45,7 @@ var actions = map[string]action{
 	"write":        {words: 1}, // a file of the manifest directory, in place
 	"replace":      {words: 1}, // it, by rename
 	"move":         {words: 2}, // one that begins with / is in a directory beside
+	"link":         {words: 2}, // it, as a symbolic link to the second
 	"remove":       {words: 1},
 
 	"stop-agent": {shared: true}, "start-agent": {shared: true},

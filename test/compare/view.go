@@ -124,6 +124,7 @@ func takeViews(t *testing.T, kubelet string) Records {
 	testbed.Eventually(t, overIn, "the node is Ready", v.ready)
 	v.name()
 	v.until(func() bool { v.renewed = v.leaseRenewed(); return !v.renewed.IsZero() })
+	v.editBootID()
 	pods := v.createPods()
 	testbed.Eventually(t, overIn, "the pods are as the views need them", func() error { return v.asWanted(pods) })
 	v.namePods()

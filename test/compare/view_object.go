@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // object is the Node as the API server has it. How much of a resource the machine has is written as what it is of.
@@ -73,8 +74,22 @@ func withoutVersion(s string) string {
 	return s
 }
 
-// events are those of the Node.
+// editBootID makes the Node look like that of another boot, as it does after a reboot.
+func (v *viewer) editBootID() {
+	v.t.Helper()
+	edit := []byte(`{"status": {"nodeInfo": {"bootID": "another"}}}`)
+	if _, err := v.admin.CoreV1().Nodes().Patch(v.t.Context(), nodeName, types.MergePatchType, edit, metav1.PatchOptions{}, "status"); err != nil {
+		v.t.Fatalf("cannot edit the Node: %v", err)
+	}
+}
+
+// events are those of the Node, after a boot.
 func (v *viewer) events() (l Lines, err error) {
+	rebooted := v.until(func() bool {
+		list, err := v.admin.CoreV1().Events("").List(v.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Node,reason=Rebooted"})
+		return err == nil && len(list.Items) > 0
+	})
+	l.add("told of the boot", rebooted)
 	list, err := v.admin.CoreV1().Events("").List(v.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Node"})
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 
 var (
 	withKubelet = flag.Bool("kubelet", false, "run a kubelet too, and compare with what it does now")
-	record      = flag.Bool("record", false, "with -kubelet: write down what it does")
+	record      = flag.Bool("record", false, "write down what a kubelet does, with -kubelet, and which lines differ by exact entries")
 	// again names a file: cases that differ are written there, and if it holds any, only those are run.
 	again = os.Getenv("COMPARE_AGAIN")
 	only  = flag.String("only", "", "a regular expression of the names of the cases to run; empty: all")
@@ -28,6 +28,7 @@ var (
 const (
 	recorded  = "../recorded"
 	knownFile = "../differences.yaml"
+	exactFile = "../exact.txt"
 )
 
 // TestAgent_DiffersFromTheKubeletOnPurposeOnly runs every case on the agent and compares its record with the kubelet's.
@@ -52,6 +53,10 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	exact, err := compare.ReadExact(exactFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	kubelet := kubeletRecords(t, corpus, cases)
 	agent := runApart(t, "the agent runs the cases", "", cases)
 	var differed []string
@@ -60,11 +65,20 @@ func TestAgent_DiffersFromTheKubeletOnPurposeOnly(t *testing.T) {
 			if kubelet[c.Name] == nil {
 				t.Fatal("there is no record of it: run make compare RECORD=1")
 			}
-			if d := compare.Differences(c.Name, kubelet[c.Name], agent[c.Name], known); len(d) > 0 {
+			d, exactly := compare.Differences(c.Name, kubelet[c.Name], agent[c.Name], known)
+			if *record {
+				exact.Record(c.Name, exactly, known)
+			}
+			if d = append(d, exact.Differ(c.Name, exactly, known)...); len(d) > 0 {
 				t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
 				differed = append(differed, regexp.QuoteMeta(c.Name))
 			}
 		})
+	}
+	if *record {
+		if err := exact.Write(exactFile); err != nil {
+			t.Error(err)
+		}
 	}
 	if again != "" {
 		if err := os.WriteFile(again, []byte(strings.Join(differed, "|")), 0o600); err != nil {
