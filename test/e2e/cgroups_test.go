@@ -24,6 +24,7 @@ func weighedPod(name, resources string) string { return pods(fmt.Sprintf(weighed
 
 // TestStandaloneCgroups reads what the cgroups above and of pods hold, which follows the pods that are there.
 func TestStandaloneCgroups(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Kubelet: map[string]any{
 		"kubeReserved": map[string]any{"pid": "1000", "memory": "256Mi"}, "systemReserved": map[string]any{"pid": "500", "cpu": "100m"},
 	}})

@@ -33,7 +33,7 @@ type machine struct {
 
 // TestCluster is one cluster's life. Its parts build on each other: every one leaves the shop behind as it found it.
 func TestCluster(t *testing.T) {
-	t.Parallel() // it waits for two minutes in the end
+	t.Parallel()
 	c := newCluster(t)
 	for _, part := range []struct {
 		name string

@@ -67,6 +67,7 @@ func (c *configured) reload(says string) string {
 // TestConfiguration runs one agent from a file, drop-ins and flags: what is in force is what is shown, has the effect that
 // it names, and follows SIGHUP.
 func TestConfiguration(t *testing.T) {
+	t.Parallel()
 	c := &configured{standalone: newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{NotYet: true})}
 	c.dir = filepath.Dir(c.env.Path("agent", "conf.d", "x"))
 	c.drop("10-node.conf", "podsPerCore: 3\nmaxPods: 1000\noomScoreAdj: 100\nkubeReserved: {memory: 256Mi}\n")
@@ -231,6 +232,7 @@ func (c *configured) images() []string {
 // TestConfiguration_RefusedAtTheStart holds the agent and its config command to one clear line for each thing that is
 // wrong, and to exit code 2.
 func TestConfiguration_RefusedAtTheStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)

@@ -83,6 +83,7 @@ handler: absent
 
 // TestContained_Refuses gives a node what it has not: each pod says why, and harms no other.
 func TestContained_Refuses(t *testing.T) {
+	t.Parallel()
 	s := containedNode(t)
 	port := strconv.Itoa(s.env.Port())
 	var bodies []string

@@ -155,6 +155,7 @@ var containedSecurity = []contained{
 
 // TestContained reads from inside of containers what they were given.
 func TestContained(t *testing.T) {
+	t.Parallel()
 	s := containedNode(t)
 	all := append(append(append([]contained{}, containedEnv...), containedNames...), containedSecurity...)
 	var bodies []string

@@ -108,7 +108,7 @@ func (m *moments) met(t *testing.T, met bool) {
 // writes, while a pod comes up and again while it goes away. Started again, the agent finishes the work: what ran goes on
 // running, nothing runs twice but what the runtime killed while it started, nothing stays.
 func TestCrash_AtEveryBoundary(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	n := newCrashNode(t)
 	ups, downs := crashMoments(t, comesUp), crashMoments(t, goesAway)
 	for i := 0; ; i++ {

@@ -38,6 +38,7 @@ spec:
 // restart of the agent; what is to leave leaves; what is to come or to be restarted waits, says why, and comes when there
 // is space again.
 func TestCrash_DiskFull(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{NotYet: true})
 	for _, dir := range []string{s.RootDir, s.PodLogs} {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+strconv.Itoa(smallDisk)); err != nil {

@@ -44,7 +44,7 @@ exit $code
 // deletes a container, and while the bridge plugin attaches or detaches a sandbox. The runtime sees its caller vanish,
 // cancels what it can, and leaves what it leaves; the agent makes it good.
 func TestCrash_InsideTheRuntimesCalls(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	for _, version := range []string{"2.4", "1.6"} {
 		t.Run("containerd "+version, func(t *testing.T) {
 			t.Parallel()

@@ -78,6 +78,7 @@ func (n *crashNode) same(name string, ids map[string]string) error {
 // TestCrash_OfTheRuntimeAndItsMemory kills containerd under running pods, takes it away while a pod arrives, and loses
 // the agent's records while the agent is down.
 func TestCrash_OfTheRuntimeAndItsMemory(t *testing.T) {
+	t.Parallel()
 	n := newCrashNode(t)
 	n.a.Start()
 	n.add("whole", crashPod)
@@ -163,6 +164,7 @@ func addField(path, name string, value any) error {
 // TestCrash_OfARuntimeThatHangs stops containerd's process, lets it run a fifth of the time, and starts the agent while it
 // is away. What runs is reported as it was, and what comes and goes meanwhile has come and gone in the end.
 func TestCrash_OfARuntimeThatHangs(t *testing.T) {
+	t.Parallel()
 	n := newCrashNode(t)
 	n.a.Start()
 	n.add("whole", crashPod)
@@ -248,6 +250,7 @@ func (n *crashNode) slowly(during func()) {
 // TestCrash_OfTheNode cuts the power: everything that ran is gone, and all that is on disk is as it was. The pods run
 // again, in new sandboxes, with their restarts counted; a pod whose manifest is gone leaves nothing.
 func TestCrash_OfTheNode(t *testing.T) {
+	t.Parallel()
 	n := newCrashNode(t)
 	n.a.Start()
 	for _, name := range []string{"a", "b", "gone"} {

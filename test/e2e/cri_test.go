@@ -13,6 +13,7 @@ import (
 // TestCRI_HoldsContract runs the contract of pkg/cri on both generations of containerd: 2.4 tells container events, 1.6
 // does not.
 func TestCRI_HoldsContract(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.4", "1.6"} {
 		t.Run("containerd "+version, func(t *testing.T) {
 			e := testbed.New(t)

@@ -187,6 +187,7 @@ func (s *storageNode) mustBeClean() {
 }
 
 func TestCSI_StagesPublishesAndUndoesAClaim(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	p := claimPod("uid-1")
 	path := s.mount(p)
@@ -215,6 +216,7 @@ func TestCSI_StagesPublishesAndUndoesAClaim(t *testing.T) {
 }
 
 func TestCSI_ListsRegisteredDrivers(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	<-s.changed
 	want := []csi.Driver{{Name: d.Name, NodeID: "n1", MaxVolumes: 16}}
@@ -245,6 +247,7 @@ func TestCSI_ListsRegisteredDrivers(t *testing.T) {
 }
 
 func TestCSI_InlineVolumeIsPublishedAloneWithPodInfo(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	p := storagePod("uid-1", v1.VolumeSource{CSI: &v1.CSIVolumeSource{Driver: d.Name, FSType: new("ext4")}})
 	p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(4321))}
@@ -262,6 +265,7 @@ func TestCSI_InlineVolumeIsPublishedAloneWithPodInfo(t *testing.T) {
 }
 
 func TestCSI_TwoPodsShareOneStagedVolume(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	a, b := claimPod("uid-a"), claimPod("uid-b")
 	var mounts sync.WaitGroup
@@ -291,6 +295,7 @@ func TestCSI_TwoPodsShareOneStagedVolume(t *testing.T) {
 
 // An agent may die between any two steps; the failing call stands for the moment of its death.
 func TestCSI_SurvivesAnAgentRestartBetweenAnyTwoSteps(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	for _, failure := range []string{
 		"NodeStageVolume Unavailable away", "NodeStageVolume delay 1m", "NodeStageVolume NotFound unknown",
@@ -344,6 +349,7 @@ func TestCSI_SurvivesAnAgentRestartBetweenAnyTwoSteps(t *testing.T) {
 }
 
 func TestCSI_UnstagesWhatNoPodUsesWhenTheDriverRegisters(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	p := claimPod("uid-1")
 	path := s.mount(p)
@@ -362,6 +368,7 @@ func TestCSI_UnstagesWhatNoPodUsesWhenTheDriverRegisters(t *testing.T) {
 }
 
 func TestCSI_ADriverThatWasKilledWorksAgainWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	p := claimPod("uid-1")
 	path := s.mount(p)
@@ -380,6 +387,7 @@ func TestCSI_ADriverThatWasKilledWorksAgainWhenItIsBack(t *testing.T) {
 }
 
 func TestCSI_ADriverThatHangsHurtsItsOwnPodsOnly(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	d.Fail("NodeStageVolume delay 1m")
 	var hung sync.WaitGroup
@@ -402,6 +410,7 @@ func TestCSI_ADriverThatHangsHurtsItsOwnPodsOnly(t *testing.T) {
 }
 
 func TestCSI_SaysWhatIsWrongWithGarbledOrForeignState(t *testing.T) {
+	t.Parallel()
 	s, d := newStorage(t)
 	p := claimPod("uid-1")
 	path := s.mount(p)

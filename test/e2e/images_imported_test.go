@@ -32,7 +32,7 @@ spec:
 // TestImages_ImportedByHandAreNoticed imports, behind the agent's back, the image that pods have waited for so long that their
 // next pull is far away: they start all the same, and were told of nothing but their pulls.
 func TestImages_ImportedByHandAreNoticed(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	const ref = "127.0.0.1:1/by/hand:1"
 	s.WriteManifest("pods.yaml", pulling("absent", ref, "IfNotPresent")+pulling("never", ref, "Never")+pods(fmt.Sprintf(volumeOfImage, ref)))

@@ -17,6 +17,7 @@ import (
 // TestJoinedImages pulls a private image with the secret of a service account, which the API server hands on to the pod;
 // a pod of another account is not given it although it is on the node.
 func TestJoinedImages(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	r := j.env.Registry(testbed.RegistryConfig{Auth: true})
 	image := r.Push(testbed.Images(t)[2], "team/app", "1")

@@ -42,6 +42,7 @@ func dockerSecret(name, host, password string, older bool) string {
 // TestImagesPrivate pulls from a real registry that asks for a password, with every kind of login that a node and a pod
 // can have, and then asks for what is there by now with other logins, and with none.
 func TestImagesPrivate(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{NotYet: true})
 	r := s.env.Registry(testbed.RegistryConfig{Auth: true})
 	flags, asked := s.env.CredentialProviders(r.Host+"/provided", r.Host+"/refused", "")

@@ -23,6 +23,7 @@ import (
 // TestPreload_ImportsArchivesAndPause starts a containerd without any image: the pause image comes from the agent's own
 // binary, the others from archives, and a pod runs of them.
 func TestPreload_ImportsArchivesAndPause(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.4", "1.6"} {
 		t.Run("containerd "+version, func(t *testing.T) {
 			e := testbed.New(t)

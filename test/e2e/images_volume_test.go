@@ -31,6 +31,7 @@ spec:
 // TestImagesVolume mounts images as volumes: they are pulled by their own policy with the pod's secrets, are read-only,
 // and what goes wrong with them is told as it is of a container's image.
 func TestImagesVolume(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	r := s.env.Registry(testbed.RegistryConfig{Auth: true})
 	data := ociarchive.Image{Ref: "data", Files: []ociarchive.File{{Path: "/top", Content: []byte("top\n")}, {Path: "/deep/er/file", Content: []byte("deep\n")}}}
@@ -63,6 +64,7 @@ func TestImagesVolume(t *testing.T) {
 // TestImagesPreloaded lays archives beside pods that wait for their images: whole ones start them at once, and broken
 // ones harm nobody and are taken when they are whole.
 func TestImagesPreloaded(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{NotYet: true})
 	dir := filepath.Join(s.RootDir, "images")
 	if err := os.MkdirAll(dir, 0o750); err != nil {

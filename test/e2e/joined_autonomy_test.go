@@ -100,7 +100,7 @@ spec:
 // After a power cut, with no API server in reach, the node's pods come up by themselves, and those that must not do not.
 // When the server is back, nothing ran twice and it is told everything.
 func TestAutonomy_StartsPodsWithoutTheAPIServer(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	j := join(t, nil)
 	j.agent.WriteManifest("filed.yaml", filed)
 	j.Apply(fmt.Sprintf(alone, j.agent.NodeName))

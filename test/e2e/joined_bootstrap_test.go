@@ -53,6 +53,7 @@ func bootstrapKubeconfig(cp *testbed.ControlPlane, token string) string {
 // A node with no more than a bootstrap token becomes a node of the cluster, with a client certificate that it renews and
 // a serving certificate that the cluster signs.
 func TestJoined_BootstrapsAndRenewsItsCertificates(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	admin := cp.Client()

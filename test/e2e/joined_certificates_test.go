@@ -53,6 +53,7 @@ spec:
 // TestJoined_Certificates has a pod certified by a signer that works through the API: it waits for the signer, keeps its
 // certificate over a crash of the agent, and has it renewed.
 func TestJoined_Certificates(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil, "--feature-gates=PodCertificateRequest=true", "--runtime-config=certificates.k8s.io/v1beta1/podcertificaterequests=true")
 	j.kubectl("create", "configmap", "beside", "--from-literal=version=one")
 	j.Apply(fmt.Sprintf(certified, "certified", "good"))

@@ -32,6 +32,7 @@ spec:
 // TestJoined_Debugging is what a person does with kubectl, and what others do with the node's API, to look into pods and the
 // node. The node is drained at the end.
 func TestJoined_Debugging(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	j.Apply(debugged)
 	j.waitReady("subject")

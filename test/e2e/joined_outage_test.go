@@ -61,6 +61,7 @@ spec:
 // TestJoinedOutage takes the API server away, and the agent with it for a moment: what runs, runs on, what crashes is
 // restarted, files are obeyed, and what happened meanwhile is told when the API server is back.
 func TestJoinedOutage(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	j.Apply(outagePods)
 	ips := map[string]string{}

@@ -17,6 +17,7 @@ import (
 
 // TestJoined holds the agent to what others rely on: all on one cluster, whose pods come and go beside each other.
 func TestJoined(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	for name, f := range map[string]func(*joined){
 		"the Node tells what it is":                        (*joined).nodeTellsWhatItIs,

@@ -30,6 +30,7 @@ spec:
 // A node in a cloud registers as its flags and configuration say and takes pods once the cloud's controller, whose part the
 // test plays, has initialized it. Then the certificates of its HTTPS API are replaced.
 func TestJoined_RegistersAsToldAndTakesUpNewCertificates(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	j := &joined{t: t, env: e, ControlPlane: e.ControlPlane(), cd: e.Containerd(testbed.ContainerdConfig{})}
 	j.admin = j.Client()

@@ -33,6 +33,7 @@ spec:
 // TestJoined_ResizesPodsThatRun changes the resources of containers in place, up and down, and holds the runtime, the cgroups
 // and the status to it; also when the agent is killed meanwhile.
 func TestJoined_ResizesPodsThatRun(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	j.Apply(fmt.Sprintf(resizedPod, "p"))
 	before := j.waitReady("p")

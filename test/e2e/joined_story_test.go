@@ -105,6 +105,7 @@ spec:
 // TestStory_OfADeploymentFromKubectlToNothingLeft is the whole product in one run: every part is real, and what comes is
 // asked for by kubectl alone. `go test -v` prints it as a timeline.
 func TestStory_OfADeploymentFromKubectlToNothingLeft(t *testing.T) {
+	t.Parallel()
 	j := join(t, nil)
 	registry := j.env.Registry(testbed.RegistryConfig{})
 	image := registry.Push(testbed.Images(t)[2], "shop/web", "1")

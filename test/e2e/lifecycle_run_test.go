@@ -148,6 +148,7 @@ func (l lives) wrote(t *testing.T, name, want string) {
 
 // TestLifecycle_Run lets many pods live side by side on one node whose longest CrashLoopBackOff is 2 s.
 func TestLifecycle_Run(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.4", "1.6"} {
 		t.Run("containerd "+version, func(t *testing.T) { runLives(t, version) })
 	}

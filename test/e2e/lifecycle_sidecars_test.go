@@ -94,6 +94,7 @@ spec:
 
 // TestLifecycle_Sidecars ends pods with sidecars on a node whose longest CrashLoopBackOff is 2 s.
 func TestLifecycle_Sidecars(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Kubelet: map[string]any{
 		"crashLoopBackOff": map[string]any{"maxContainerRestartPeriod": "2s"},
 	}})

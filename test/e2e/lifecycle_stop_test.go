@@ -174,6 +174,7 @@ spec:
 
 // TestLifecycle_Stop runs hooks of every kind and stops pods in every way, side by side on one node.
 func TestLifecycle_Stop(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	l := lives{s, filepath.Dir(s.env.Path("out", "x"))}
 	all := []string{hooks, badStop, slowHook, centuries, drained, lateCar, signaled}

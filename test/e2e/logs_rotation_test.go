@@ -30,6 +30,7 @@ spec:
 // the directory holds no more files than it may, the older ones compressed, and the link in /var/log/containers leads to
 // the log that is being written.
 func TestLogsRotation(t *testing.T) {
+	t.Parallel()
 	const files = 3
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Kubelet: map[string]any{
 		"containerLogMaxSize": "16Ki", "containerLogMaxFiles": files, "containerLogMonitorInterval": "3s",

@@ -80,6 +80,7 @@ spec:
 // TestMatrix walks through all of a pod's life on each runtime that is supported. Debian's containerd 1.6 streams no
 // events, and has older CNI plugins. Its crun refuses a hybrid of cgroup v1 and v2: it has its part in TestCgroup2.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	for _, runtime := range []struct {
 		name       string
 		containerd testbed.ContainerdConfig

@@ -31,6 +31,7 @@ func (e *pullEvents) Event(_ *v1.Pod, container, typ, reason, message string) {
 // TestPull_UsesPullSecrets pulls from a real registry that asks for a password: without one, with a wrong one, with the
 // right one, and what is there already.
 func TestPull_UsesPullSecrets(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.4", "1.6"} {
 		t.Run("containerd "+version, func(t *testing.T) {
 			e := testbed.New(t)

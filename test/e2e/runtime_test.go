@@ -46,6 +46,7 @@ spec:
 
 // TestRuntime_ThatDoesNothingForItsClient runs a pod on a runtime that makes no directory itself.
 func TestRuntime_ThatDoesNothingForItsClient(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Hook: criproxy.Strict(cgroupMount())})
 	s.WriteManifest("full.yaml", pods(strings.ReplaceAll(full, "$made", s.env.Path("made"))))
 	s.until("full", "has restarted", restarted("again", 1))
@@ -99,7 +100,7 @@ func cgroupMount() string {
 // TestRuntime_EventStreamsThatEnd: pods come and exits are noticed however a runtime's event streams end, and an agent at rest
 // costs next to nothing.
 func TestRuntime_EventStreamsThatEnd(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	mute := func(ctx context.Context, c *criproxy.Call) error {
 		if c.Method != runtimeapi.RuntimeService_GetContainerEvents_FullMethodName {
 			return c.Forward(ctx)
@@ -151,6 +152,7 @@ spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: $busybox,
 
 // TestRuntime_EmptyAnswers: a runtime that answers nothing about one pod leaves all others alone.
 func TestRuntime_EmptyAnswers(t *testing.T) {
+	t.Parallel()
 	pass := func(ctx context.Context, c *criproxy.Call) error { return c.Forward(ctx) }
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Hook: pass})
 	template := `

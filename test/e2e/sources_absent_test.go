@@ -36,7 +36,7 @@ func besideMap(value string) string {
 
 // TestStandaloneSources_MomentsOfAbsence takes files, the directory and what a URL says away and puts them back.
 func TestStandaloneSources_MomentsOfAbsence(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	web := newManifestServer(t)
 	web.answer.Store(new(lingeringPod("by-url", "one")))
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Kubelet: map[string]any{

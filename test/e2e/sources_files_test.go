@@ -18,7 +18,7 @@ import (
 
 // TestStandaloneSources_HardCases gives one agent a URL beside its directory, and both all that goes wrong with files.
 func TestStandaloneSources_HardCases(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel()
 	web := newManifestServer(t)
 	web.answer.Store(new(sleeping("by-url", "3601")))
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{Kubelet: map[string]any{

@@ -33,6 +33,7 @@ var updateCorpus = flag.Bool("update-corpus", false, "write what the API server 
 // record of what it refuses must be true, and of what it takes it must make the same pod as the node does. That the node
 // agrees with the record is a unit test of package manifest.
 func TestSources_RulesAreTheAPIServers(t *testing.T) {
+	t.Parallel()
 	corpus, err := podcorpus.Load()
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ spec:
 // TestStandaloneNested lets pods nest directories far deeper than a path can name: they are measured, held against their
 // limit and removed, and the agent takes no more memory and descriptors for them than for others.
 func TestStandaloneNested(t *testing.T) {
+	t.Parallel()
 	const most = 64 << 10 // KiB that the agent may take for its first pods; one walk with paths takes 500 MiB
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	s.WriteManifest("plain.yaml", pods(fmt.Sprintf(nested, "plain", 1, "1Gi")))

@@ -41,6 +41,7 @@ spec:
 
 // TestStandaloneNetwork reaches pods by their addresses and by ports of the node, on the network that the node has.
 func TestStandaloneNetwork(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	ports := []int{s.env.Port(), s.env.Port()}
 	s.WriteManifest("a.yaml", pods(fmt.Sprintf(serving, "a", ports[0]), fmt.Sprintf(onHost, ports[1])))

@@ -73,6 +73,7 @@ func probing(name, args, probes string) string { return pods(fmt.Sprintf(probed,
 
 // TestStandaloneProbes switches the health of containers on and off.
 func TestStandaloneProbes(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	s.WriteManifest("pods.yaml", probing("rhttp", "-unready", readyHTTP)+probing("rexec", "-unready", readyExec)+
 		probing("rgrpc", `"-grpc-addr=:9090"`, readyGRPC)+probing("lhttp", "", liveHTTP)+probing("ltcp", "", liveTCP)+

@@ -25,6 +25,7 @@ func pulling(name, image, policy string) string {
 
 // TestStandalonePull pulls from a real registry under each policy, and fails in each way that pulls fail.
 func TestStandalonePull(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	r := s.env.Registry(testbed.RegistryConfig{})
 	web := testbed.Images(t)[2]

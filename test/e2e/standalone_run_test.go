@@ -69,6 +69,7 @@ spec:
 
 // TestStandaloneRun runs pods that end in all the ways that pods end.
 func TestStandaloneRun(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	s.WriteManifest("pods.yaml", pods(runs, failingInit, onFailure, crashing, logMessage, nostart))
 

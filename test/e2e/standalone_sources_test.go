@@ -36,6 +36,7 @@ spec:
 
 // TestStandaloneSources adds, changes, breaks and removes files beside running pods.
 func TestStandaloneSources(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	s.WriteManifest("many.yaml", sleeping("first", "3601")+sleeping("second", "3602"))
 	s.WriteManifest("pod.json", jsonPod("third"))

@@ -51,13 +51,14 @@ spec:
 metadata: {name: late}
 spec:
   terminationGracePeriodSeconds: 30
-  activeDeadlineSeconds: 2
+  activeDeadlineSeconds: 6
   containers: [{name: c, image: $web}]
 `
 )
 
 // TestStandaloneStop takes pods away that obey, that do not, and that have something to do first.
 func TestStandaloneStop(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	out := filepath.Dir(s.env.Path("out", "x"))
 	s.WriteManifest("obedient.yaml", pods(fmt.Sprintf(obedient, out)))

@@ -66,6 +66,7 @@ spec:
 
 // TestStandaloneVolumes mounts one volume of each kind and sees what the container sees.
 func TestStandaloneVolumes(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	hostDir := s.env.Path("shared", "dir")
 	s.WriteManifest("objects.yaml", fmt.Sprintf(volumeObjects, "red"))
@@ -147,6 +148,7 @@ spec:
 // TestStandaloneCSI gives pods volumes of a real CSI driver: an inline one that lives as long as its pod, and a claim
 // whose content outlives it.
 func TestStandaloneCSI(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	const claim = "persistentVolumeClaim: {claimName: data}"
 	inline := "csi: {driver: " + testbed.CSIDriverName + ", volumeAttributes: {size: 16Mi}}"

@@ -86,6 +86,18 @@ func (p *terminal) shows(text string) {
 	})
 }
 
+// hasSize asks the program in the container until it says its size. The program may run before the runtime has heard of it.
+func (p *terminal) hasSize(size string) {
+	p.t.Helper()
+	testbed.Eventually(p.t, soon, "the size in the container is "+size, func() error {
+		p.types("stty size\n")
+		if seen := p.seen(); !strings.Contains(seen, size) {
+			return fmt.Errorf("the terminal shows %q", seen)
+		}
+		return nil
+	})
+}
+
 func (p *terminal) resize(rows, columns uint16) {
 	p.t.Helper()
 	if err := unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {

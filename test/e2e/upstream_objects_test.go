@@ -15,6 +15,7 @@ import (
 )
 
 func TestUpstream_HoldsWhatPodsNameAndRecordsEvents(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	u := joinUpstream(t, e, cp.NodeKubeconfig("n1"), "n1")

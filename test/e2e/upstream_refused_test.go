@@ -18,6 +18,7 @@ import (
 )
 
 func TestUpstream_SaysOnceWhyTheAPIServerRefuses(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	good, err := os.ReadFile(cp.NodeKubeconfig("n1"))
@@ -63,6 +64,7 @@ func TestUpstream_SaysOnceWhyTheAPIServerRefuses(t *testing.T) {
 }
 
 func TestUpstream_StaticPodsThatMayNotBeShownAreNamedOnceAndOthersAreShown(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	var mu sync.Mutex

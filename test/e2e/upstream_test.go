@@ -113,6 +113,7 @@ spec:
 `
 
 func TestUpstream_AdoptsTheNodeAndSetsRightWhatOthersChanged(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	admin := cp.Client()
@@ -162,6 +163,7 @@ func TestUpstream_AdoptsTheNodeAndSetsRightWhatOthersChanged(t *testing.T) {
 }
 
 func TestUpstream_NodeComesBackWhenItWasDeleted(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	admin := cp.Client()
@@ -185,6 +187,7 @@ func TestUpstream_NodeComesBackWhenItWasDeleted(t *testing.T) {
 }
 
 func TestUpstream_LeavesASuccessorOfTheSameNameAlone(t *testing.T) {
+	t.Parallel()
 	e := testbed.New(t)
 	cp := e.ControlPlane()
 	u := joinUpstream(t, e, cp.NodeKubeconfig("n1"), "n1")

@@ -247,6 +247,7 @@ func hostTree(t *testing.T, s *standalone) string {
 // TestVolumesContent mounts every kind of volume that a node has without a driver, all pods side by side, and sees what
 // containers see; then those that cannot be had, and what mends them.
 func TestVolumesContent(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	host := hostTree(t, s)
 	large := strings.Repeat("x", 1_000_000)
@@ -353,6 +354,7 @@ stringData: {token: "%[1]s"}
 // TestVolumesFollowTheirObjects changes objects under a running container: files change all at once, come and go; what is
 // mounted by subPath stays as it was, and so does what is mounted within.
 func TestVolumesFollowTheirObjects(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	s.WriteManifest("objects.yaml", fmt.Sprintf(liveObjects, "red", `, old: x`))
 	s.WriteManifest("pod.yaml", pods(liveContent))

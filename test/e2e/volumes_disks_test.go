@@ -77,6 +77,7 @@ func claims2(name, claim, script, more, use string) string {
 // TestVolumesDisks gives pods the node's own directories and disks, as file systems and as they are, and the block
 // devices of a real CSI driver.
 func TestVolumesDisks(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	driver := s.env.CSIDriver(testbed.CSIDriverConfig{Agent: s.Agent})
 	handle := driver.CreateVolume("raw", 32<<20)
@@ -165,6 +166,7 @@ spec:
 
 // TestVolumesPropagation mounts on the node and in a container while both run, and sees what reaches the other.
 func TestVolumesPropagation(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{}, testbed.AgentConfig{})
 	host := s.env.Path("shared")
 	if err := os.MkdirAll(filepath.Join(host, "node"), 0o755); err != nil {

@@ -11,6 +11,7 @@ import (
 
 // TestVolumesOlderRuntime asks a containerd that is older than some mounts for them: it would make others without a word.
 func TestVolumesOlderRuntime(t *testing.T) {
+	t.Parallel()
 	s := newStandalone(t, testbed.ContainerdConfig{Version: "1.6"}, testbed.AgentConfig{})
 	const body = `
 metadata: {name: %s}

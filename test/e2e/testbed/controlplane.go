@@ -46,9 +46,9 @@ func (e *Env) ControlPlane(api ...string) *ControlPlane {
 	cp.start = cp.apiServer(etcdURL, api...)
 	cp.start()
 	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
+	cp.waitReady() // the controllers end when it is not within 10 s
 	cp.startControllers()
 	cp.startScheduler()
-	cp.waitReady()
 	Eventually(e.t, startBound, "the default service account exists", func() error {
 		_, err := cp.Kubectl("get", "serviceaccount", "default")
 		return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -116,34 +117,41 @@ func output(cmd *exec.Cmd, stdin string) (string, error) {
 	return out.String(), nil
 }
 
-// buildProgram compiles a program of this repository, static, and returns its path in the tools' cache. The compiler's
-// own cache makes it a fraction of a second when nothing changed. The program appears at its path whole: another test
-// program may be running or reading it.
+// programs are those that this process has compiled, by package: the repository does not change under it.
+var programs sync.Map
+
+// buildProgram compiles a program of this repository, static, and returns its path in the tools' cache.
 func buildProgram(t T, pkg string) string {
 	t.Helper()
-	dir := filepath.Join(ToolsDir(), "testbed")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatalf("cannot build %s: %v", pkg, err)
-	}
-	out := filepath.Join(dir, filepath.Base(pkg))
-	own, err := os.MkdirTemp(dir, "build")
+	root := RepoRoot(t)
+	once, _ := programs.LoadOrStore(pkg, sync.OnceValues(func() (string, error) { return compile(root, pkg) }))
+	path, err := once.(func() (string, error))()
 	if err != nil {
 		t.Fatalf("cannot build %s: %v", pkg, err)
 	}
+	return path
+}
+
+// compile puts a program at its path whole: another test program may be running or reading it.
+func compile(root, pkg string) (string, error) {
+	dir := filepath.Join(ToolsDir(), "testbed")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	own, err := os.MkdirTemp(dir, "build")
+	if err != nil {
+		return "", err
+	}
 	defer os.RemoveAll(own)
-	temp := filepath.Join(own, filepath.Base(pkg))
+	out, temp := filepath.Join(dir, filepath.Base(pkg)), filepath.Join(own, filepath.Base(pkg))
 	goTool := "go"
 	if _, err := exec.LookPath(goTool); err != nil {
 		goTool = "/usr/local/go/bin/go"
 	}
 	cmd := exec.Command(goTool, "build", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", temp, pkg)
-	cmd.Dir, cmd.Env = RepoRoot(t), append(os.Environ(), "CGO_ENABLED=0")
-	_, err = output(cmd, "")
-	if err == nil {
-		err = os.Rename(temp, out)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if _, err := output(cmd, ""); err != nil {
+		return "", err
 	}
-	if err != nil {
-		t.Fatalf("cannot build %s: %v", pkg, err)
-	}
-	return out
+	return out, os.Rename(temp, out)
 }
