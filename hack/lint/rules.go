@@ -21,7 +21,9 @@ const (
 // ranks holds every package of pkg; one below another has the rank of the longest prefix. A new package gets a line here,
 // which is when its place is decided.
 var ranks = map[string]int{
-	"pod": vocabulary, "config": vocabulary, "atomicfile": vocabulary, "hosttree": vocabulary, // what every adapter writes files and walks trees with
+	"pod": vocabulary, "config": vocabulary,
+	// What every adapter writes files and walks trees with.
+	"atomicfile": vocabulary, "book": vocabulary, "hosttree": vocabulary,
 	"sync": decider, "sync/plan": decider, "status": decider, "resources": decider, "downward": decider,
 	"cri": adapter, "cni": adapter, "csi": adapter, "cgroups": adapter, "volumes": adapter, "images": adapter,
 	"probes": adapter, "logs": adapter, "stats": adapter, "record": adapter, "kube": adapter, "events": adapter,

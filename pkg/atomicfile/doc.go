@@ -3,6 +3,6 @@
 // write that fails, on a full disk say, leaves the old file and nothing beside it. A writer that is killed may leave its
 // file beside the place, which Sweep removes: the owner of a directory calls it when it opens the directory.
 //
-// Every package that keeps a file of its own for the agent writes it with this one; directories that containers see, which
-// are swapped as a whole, are pkg/csi/hostfs's.
+// Every package that keeps a file of its own for the agent writes it with this one; JSON that the agent reads back goes
+// through pkg/book, and directories that containers see, which are swapped as a whole, are pkg/csi/hostfs's.
 package atomicfile
