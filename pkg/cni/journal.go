@@ -1,19 +1,18 @@
 package cni
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 )
 
 // Attachment is one interface of one sandbox on one network, as the journal has it.
@@ -64,90 +63,58 @@ func (a Attachment) runtimeConf() *libcni.RuntimeConf {
 
 // journal is a directory with one file per attachment, named <container>:<interface>.json; neither part has a colon.
 type journal struct {
-	dir string
-	log *slog.Logger
+	book book.Book[Attachment]
+	log  *slog.Logger
 }
 
-func (j journal) path(containerID, ifName string) string {
-	return filepath.Join(j.dir, containerID+":"+ifName+".json")
+func newJournal(dir string, log *slog.Logger) journal {
+	return journal{book.Book[Attachment]{Dir: dir, Mode: 0o700, Sync: atomicfile.Name, Check: checkEntry}, log}
+}
+
+func (a Attachment) fileName() string { return a.ContainerID + ":" + a.IfName + ".json" }
+
+func checkEntry(name string, a Attachment) error {
+	if a.fileName() != name {
+		return fmt.Errorf("it names container %q, interface %q", a.ContainerID, a.IfName)
+	}
+	_, err := libcni.NetworkConfFromBytes(a.Config)
+	return err
 }
 
 // put returns only when the entry survives a power cut: after one, the IP address that ADD takes cannot be seen again.
 func (j journal) put(a Attachment) error {
-	b, err := json.Marshal(a)
-	if err != nil {
-		return fmt.Errorf("cannot encode the attachment: %w", err)
-	}
-	err = os.MkdirAll(j.dir, 0o700)
-	if err == nil {
-		err = atomicfile.Write(j.path(a.ContainerID, a.IfName), b, 0o600, atomicfile.Name)
-	}
-	if err != nil {
+	if err := j.book.Put(a.fileName(), a); err != nil {
 		return fmt.Errorf("cannot journal the attachment, so it is not made (is the disk full?): %w", err)
 	}
 	return nil
 }
 
 func (j journal) remove(a Attachment) error {
-	err := os.Remove(j.path(a.ContainerID, a.IfName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := j.book.Delete(a.fileName()); err != nil {
 		return fmt.Errorf("cannot forget a released attachment: %w", err)
 	}
 	return nil
 }
 
-// list returns the attachments of one container, or all for "", in the order of their file names. A file that cannot be
-// read as one is set aside, so that it is reported once and hides nothing else.
+// list returns the attachments of one container, or all for "", in the order of their file names. A garbled file is set
+// aside, so that it is reported once and hides nothing else.
 func (j journal) list(containerID string) ([]Attachment, error) {
-	entries, err := os.ReadDir(j.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	names, err := j.book.Names(cmp.Or(containerID, "*") + ":*.json")
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the network journal: %w", err)
 	}
 	var all []Attachment
 	var errs []error
-	for _, e := range entries {
-		id, rest, ok := strings.Cut(e.Name(), ":")
-		ifName, isEntry := strings.CutSuffix(rest, ".json")
-		if !ok || !isEntry || strings.HasPrefix(id, ".") || containerID != "" && id != containerID {
-			continue
-		}
-		a, err := j.read(id, ifName)
+	for _, name := range names {
+		a, err := j.book.Take(name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // released meanwhile
-		case err != nil:
-			errs = append(errs, err)
-		case a != nil:
-			all = append(all, *a)
+		case err == nil:
+			all = append(all, a)
+		case errors.Is(err, book.ErrGarbled):
+			j.log.Error("cannot read a network journal file: the pod's teardown uses the node's current network", "err", err)
+		case !errors.Is(err, fs.ErrNotExist): // else it was released meanwhile
+			errs = append(errs, fmt.Errorf("cannot read a journalled attachment: %w", err))
 		}
 	}
 	return all, errors.Join(errs...)
-}
-
-// read returns nil for a garbled entry.
-func (j journal) read(id, ifName string) (*Attachment, error) {
-	path := j.path(id, ifName)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read a journalled attachment: %w", err)
-	}
-	var a Attachment
-	err = json.Unmarshal(b, &a)
-	switch {
-	case err != nil:
-	case a.ContainerID != id || a.IfName != ifName:
-		err = fmt.Errorf("it names container %q, interface %q", a.ContainerID, a.IfName)
-	default:
-		if _, err = libcni.NetworkConfFromBytes(a.Config); err == nil {
-			return &a, nil
-		}
-	}
-	j.log.Error("a network journal file is garbled and was set aside; the pod's teardown uses the node's current network",
-		"file", path, "renamed", path+".bad", "err", err)
-	if err := os.Rename(path, path+".bad"); err != nil {
-		return nil, fmt.Errorf("cannot set a garbled journal file aside: %w", err)
-	}
-	return nil, nil
 }

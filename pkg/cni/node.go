@@ -63,7 +63,7 @@ func New(cfg Config) *Node {
 	}
 	return &Node{
 		cfg:     cfg,
-		journal: journal{dir: filepath.Join(cfg.Dir, "attachments"), log: cfg.Log},
+		journal: newJournal(filepath.Join(cfg.Dir, "attachments"), cfg.Log),
 		nets:    &networks{confDir: cfg.ConfDir, ownDir: cfg.Dir, log: cfg.Log},
 	}
 }

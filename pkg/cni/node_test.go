@@ -85,6 +85,11 @@ func TestNode_DelWithoutJournal(t *testing.T) {
 				w.t.Fatal(err)
 			}
 		}, []string{"DEL c1 eth0"}},
+		"sets a directory in the place of an entry aside": {func(w *world) {
+			if err := os.MkdirAll(w.dir+"/attachments/c1:eth0.json", 0o700); err != nil {
+				w.t.Fatal(err)
+			}
+		}, []string{"DEL c1 eth0"}},
 		"sets an entry of another container aside": {func(w *world) {
 			if err := writeFile(w.dir+"/attachments/c1:eth0.json", []byte(`{"containerID":"../x","ifname":"eth0"}`), 0o600); err != nil {
 				w.t.Fatal(err)

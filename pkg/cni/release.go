@@ -69,7 +69,7 @@ func (n *Node) Release(ctx context.Context, live func(containerID string) bool) 
 }
 
 // sweep removes what a kill between two steps left in the agent's own directory: half-written journal files.
-func (n *Node) sweep() error { return atomicfile.Sweep(n.journal.dir, n.cfg.Settle) }
+func (n *Node) sweep() error { return atomicfile.Sweep(n.journal.book.Dir, n.cfg.Settle) }
 
 func (n *Node) releaseOne(ctx context.Context, group []Attachment) error {
 	id := group[0].ContainerID
