@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 )
 
@@ -48,32 +48,27 @@ func (n *Node) driverDir(driver string) string {
 	return filepath.Join(n.cfg.Root, "plugins", "kubernetes.io", "csi", driver)
 }
 
-// readData reads a directory's vol_data.json. Content that cannot be meant is hostfs.ErrGarbled.
-func readData(dir string) (volData, error) {
-	var d volData
-	file := filepath.Join(dir, dataFile)
-	if err := hostfs.Decode(file, &d); err != nil {
-		return volData{}, err
-	}
-	if !validName(d.Driver) || d.Handle == "" {
-		return volData{}, fmt.Errorf("%w: %s names no driver and volume", hostfs.ErrGarbled, file)
-	}
-	return d, nil
+// notes is the book of a volume's directory, with vol_data.json alone.
+func notes(dir string) book.Book[volData] {
+	return book.Book[volData]{Dir: dir, Mode: 0o750, Sync: atomicfile.Name, Check: func(_ string, d volData) error {
+		if !validName(d.Driver) || d.Handle == "" {
+			return errors.New("it names no driver and volume")
+		}
+		return nil
+	}}
 }
 
 // intend writes down what is about to be asked of a driver, so that a power cut cannot lose it.
 func intend(dir string, d volData) error {
-	if old, err := readData(dir); err == nil && old == d {
+	if old, err := notes(dir).Get(dataFile); err == nil && old == d {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return hostfs.Explain(fmt.Errorf("cannot make the volume's directory: %w", err))
+	err := notes(dir).Put(dataFile, d)
+	if err == nil {
+		err = atomicfile.SyncDir(filepath.Dir(dir))
 	}
-	if err := hostfs.Encode(filepath.Join(dir, dataFile), d, true); err != nil {
-		return err
-	}
-	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
-		return fmt.Errorf("cannot note a CSI volume durably: %w", err)
+	if err != nil {
+		return hostfs.Explain(fmt.Errorf("cannot note a CSI volume durably: %w", err))
 	}
 	return nil
 }
@@ -95,7 +90,7 @@ func (n *Node) users(ref Ref, except string) (int, error) {
 		if dir == except {
 			continue
 		}
-		d, err := readData(dir)
+		d, err := notes(dir).Get(dataFile)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil: // it might be of this volume: as long as something is mounted there, it counts

@@ -17,7 +17,7 @@ func (n *Node) InUse() ([]Ref, error) {
 	var refs []Ref
 	for _, f := range files {
 		// One that is gone by now is not in use; a garbled one is the unmount's to tell of.
-		if d, err := readData(filepath.Dir(f)); err == nil && d.AttachmentID != "" {
+		if d, err := notes(filepath.Dir(f)).Get(dataFile); err == nil && d.AttachmentID != "" {
 			refs = append(refs, d.ref())
 		}
 	}

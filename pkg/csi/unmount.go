@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 )
 
@@ -20,7 +22,7 @@ import (
 // not there is no error. It may be repeated at any time.
 func (n *Node) Unmount(ctx context.Context, dir string, known Ref) error {
 	target := filepath.Join(dir, "mount")
-	data, err := readData(dir)
+	data, err := notes(dir).Get(dataFile)
 	ref := data.ref()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -112,7 +114,7 @@ func (n *Node) unstageUnused(ctx context.Context, d *driver, ref Ref, except str
 func (n *Node) clear(dir, point string) error {
 	for _, step := range []func() error{
 		func() error { return os.Remove(point) },
-		func() error { return hostfs.RemoveEncoded(filepath.Join(dir, dataFile)) },
+		func() error { return errors.Join(notes(dir).Delete(dataFile), atomicfile.Sweep(dir, 0)) },
 		func() error { return os.Remove(dir) },
 	} {
 		if err := step(); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -137,12 +139,12 @@ func (n *Node) unstageLeftovers(ctx context.Context, d *driver) {
 }
 
 func (n *Node) unstageLeftover(ctx context.Context, d *driver, stage string) error {
-	data, err := readData(stage)
+	data, err := notes(stage).Get(dataFile)
 	if err != nil {
 		return err
 	}
 	if data.Driver != d.info.Name || n.stageDir(data.ref()) != stage {
-		return fmt.Errorf("%w: it is of volume %s", hostfs.ErrGarbled, data.ref())
+		return fmt.Errorf("%w: it is of volume %s", book.ErrGarbled, data.ref())
 	}
 	release, err := n.hold(ctx, data.ref())
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/book"
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/hosttree"
@@ -435,7 +436,7 @@ func TestCSI_SaysWhatIsWrongWithGarbledOrForeignState(t *testing.T) {
 		}
 		s.restart()
 		err := s.Unmount(t.Context(), p.UID, "pv-1")
-		if !errors.Is(err, hostfs.ErrGarbled) || !strings.Contains(err.Error(), "unmount "+path) {
+		if !errors.Is(err, book.ErrGarbled) || !strings.Contains(err.Error(), "unmount "+path) {
 			t.Errorf("error is %v", err)
 		}
 		s.mount(p) // the specification tells again what it is
