@@ -3,8 +3,6 @@ package pulled
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubelet "k8s.io/kubelet/config/v1beta1"
 
-	"github.com/minikubelet/minikubelet/pkg/atomicfile"
 	"github.com/minikubelet/minikubelet/pkg/images/credentials"
 )
 
@@ -26,32 +23,12 @@ func meta(kind string) metav1.TypeMeta {
 // fileName is free of what an image's name may hold and a file's may not.
 func fileName(s string) string { return fmt.Sprintf("sha256-%x", sha256.Sum256([]byte(s))) }
 
-func read(path, kind string, into any) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return decode(b, kind, into)
-}
-
-func decode(b []byte, kind string, into any) error {
-	var is metav1.TypeMeta
-	if err := errors.Join(json.Unmarshal(b, &is), json.Unmarshal(b, into)); err != nil {
-		return err
-	}
+// isA is the check of both books.
+func isA(kind string, is metav1.TypeMeta) error {
 	if gvk := is.GroupVersionKind(); gvk.Group != group || gvk.Kind != kind {
 		return fmt.Errorf("it is a %q of %q", is.Kind, is.APIVersion)
 	}
 	return nil
-}
-
-// write replaces a file at once, or leaves it as it was.
-func write(path string, value any) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, b, 0o600, atomicfile.None)
 }
 
 func exists(path string) bool {

@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubelet "k8s.io/kubelet/config/v1beta1"
 
-	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 	"github.com/minikubelet/minikubelet/pkg/images/credentials"
 )
 
@@ -45,11 +45,13 @@ func (p Policy) requires(name string, byAgent bool) bool {
 	return byAgent
 }
 
-// Records remember pulls. They are safe for concurrent use.
+// Records remember pulls. They are safe for concurrent use. A garbled file is not set aside: a kubelet reads every file
+// whose name begins as these do.
 type Records struct {
-	pulling, pulled string // directories
-	policy          Policy
-	log             *slog.Logger
+	pulling book.Book[kubelet.ImagePullIntent]
+	pulled  book.Book[kubelet.ImagePulledRecord]
+	policy  Policy
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	intents map[string]int // pulls that go on, by image
@@ -58,14 +60,17 @@ type Records struct {
 // Open returns the records below root/image_manager.
 func Open(root string, policy Policy, log *slog.Logger) (*Records, error) {
 	dir := filepath.Join(root, "image_manager")
-	r := &Records{pulling: filepath.Join(dir, "pulling"), pulled: filepath.Join(dir, "pulled"), policy: policy, log: log, intents: map[string]int{}}
-	for _, d := range []string{r.pulling, r.pulled} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("cannot make the directory of image pull records: %w", err)
-		}
-		if err := atomicfile.Sweep(d, 0); err != nil {
-			return nil, fmt.Errorf("cannot open the image pull records: %w", err)
-		}
+	r := &Records{policy: policy, log: log, intents: map[string]int{}}
+	r.pulling = book.Book[kubelet.ImagePullIntent]{
+		Dir: filepath.Join(dir, "pulling"), Mode: 0o700,
+		Check: func(_ string, i kubelet.ImagePullIntent) error { return isA("ImagePullIntent", i.TypeMeta) },
+	}
+	r.pulled = book.Book[kubelet.ImagePulledRecord]{
+		Dir: filepath.Join(dir, "pulled"), Mode: 0o700,
+		Check: func(_ string, p kubelet.ImagePulledRecord) error { return isA("ImagePulledRecord", p.TypeMeta) },
+	}
+	if err := errors.Join(r.pulling.Open(), r.pulled.Open()); err != nil {
+		return nil, fmt.Errorf("cannot open the image pull records: %w", err)
 	}
 	return r, nil
 }
@@ -75,28 +80,29 @@ func Open(root string, policy Policy, log *slog.Logger) (*Records, error) {
 func (r *Records) Recover(id func(image string) (string, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	files, err := os.ReadDir(r.pulling)
+	names, err := r.pulling.Names("*")
 	if err != nil {
 		return fmt.Errorf("cannot list image pulls that were cut off: %w", err)
 	}
 	var errs []error
-	for _, f := range files {
-		path := filepath.Join(r.pulling, f.Name())
-		intent := &kubelet.ImagePullIntent{}
-		if err := read(path, "ImagePullIntent", intent); err != nil {
-			r.log.Warn("drop the record of an image pull: it cannot be read", "file", path, "err", err)
-			errs = append(errs, os.Remove(path))
+	for _, name := range names {
+		intent, err := r.pulling.Get(name)
+		if errors.Is(err, book.ErrGarbled) {
+			r.log.Warn("drop the record of an image pull: it cannot be read", "err", err)
+			errs = append(errs, r.pulling.Delete(name))
 			continue
 		}
-		ref, err := id(intent.Image)
+		var ref string
+		if err == nil {
+			ref, err = id(intent.Image)
+		}
 		if err == nil && ref != "" {
 			err = r.note(intent.Image, ref, nil)
 		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		if err == nil {
+			err = r.pulling.Delete(name)
 		}
-		errs = append(errs, os.Remove(path))
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -105,8 +111,8 @@ func (r *Records) Recover(id func(image string) (string, error)) error {
 func (r *Records) Begin(image string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := write(filepath.Join(r.pulling, fileName(image)), &kubelet.ImagePullIntent{TypeMeta: meta("ImagePullIntent"), Image: image})
-	if err != nil {
+	intent := kubelet.ImagePullIntent{TypeMeta: meta("ImagePullIntent"), Image: image}
+	if err := r.pulling.Put(fileName(image), intent); err != nil {
 		return fmt.Errorf("cannot record the pull of image %s: %w", image, err)
 	}
 	r.intents[image]++
@@ -137,7 +143,7 @@ func (r *Records) end(image string) {
 		return
 	}
 	delete(r.intents, image)
-	if err := os.Remove(filepath.Join(r.pulling, fileName(image))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.pulling.Delete(fileName(image)); err != nil {
 		r.log.Error("cannot remove the record of an image pull", "image", image, "err", err)
 	}
 }
@@ -156,7 +162,7 @@ func (r *Records) Allowed(image, id string, logins func() []credentials.Login) b
 		r.log.Error("cannot read who may use an image: pods have to pull it again", "image", image, "err", err)
 		return false
 	}
-	byAgent := record != nil || r.intents[image] > 0 || exists(filepath.Join(r.pulling, fileName(image)))
+	byAgent := record != nil || r.intents[image] > 0 || exists(filepath.Join(r.pulling.Dir, fileName(image)))
 	if !r.policy.requires(name, byAgent) {
 		return true
 	}
@@ -201,7 +207,7 @@ func shown(known kubelet.ImagePullCredentials, l credentials.Login) bool {
 func (r *Records) Prune(present []string, since time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	files, err := os.ReadDir(r.pulled)
+	files, err := os.ReadDir(r.pulled.Dir)
 	if err != nil {
 		return fmt.Errorf("cannot list image pull records: %w", err)
 	}
@@ -213,7 +219,7 @@ func (r *Records) Prune(present []string, since time.Time) error {
 	for _, f := range files {
 		info, err := f.Info()
 		if err == nil && !keep[f.Name()] && info.ModTime().Before(since) {
-			errs = append(errs, os.Remove(filepath.Join(r.pulled, f.Name())))
+			errs = append(errs, r.pulled.Delete(f.Name()))
 		}
 	}
 	return errors.Join(errs...)
@@ -221,12 +227,11 @@ func (r *Records) Prune(present []string, since time.Time) error {
 
 // load reads the record of an image; nil when there is none.
 func (r *Records) load(id string) (*kubelet.ImagePulledRecord, error) {
-	record := &kubelet.ImagePulledRecord{}
-	err := read(filepath.Join(r.pulled, fileName(id)), "ImagePulledRecord", record)
+	record, err := r.pulled.Get(fileName(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return record, err
+	return &record, err
 }
 
 // note adds who may use an image to its record; nil adds nobody. A record that cannot be read is written anew.
@@ -255,7 +260,7 @@ func (r *Records) note(image, id string, who *kubelet.ImagePullCredentials) erro
 		record.CredentialMapping[name] = merged
 	}
 	record.TypeMeta, record.LastUpdatedTime = meta("ImagePulledRecord"), metav1.Now()
-	return write(filepath.Join(r.pulled, fileName(id)), record)
+	return r.pulled.Put(fileName(id), *record)
 }
 
 // bareName is an image's name as it was written, without tag and digest.

@@ -113,7 +113,7 @@ func TestRecover_TrustsNobodyWithWhatACrashLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(r.pulling, "sha256-garbage"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.pulling.Dir, "sha256-garbage"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r = open(t, root, Policy{})
@@ -130,7 +130,7 @@ func TestRecover_TrustsNobodyWithWhatACrashLeft(t *testing.T) {
 	if err == nil || err.Error() != "the runtime does not answer" {
 		t.Errorf("error %v", err)
 	}
-	left, err := os.ReadDir(r.pulling)
+	left, err := os.ReadDir(r.pulling.Dir)
 	if err != nil || len(left) != 1 {
 		t.Errorf("intents left: %v, %v; want the one that could not be asked about", left, err)
 	}
@@ -144,7 +144,7 @@ func TestRecover_TrustsNobodyWithWhatACrashLeft(t *testing.T) {
 
 func TestRecords_ThatAreGarbledAllowNobody(t *testing.T) {
 	r := open(t, t.TempDir(), Policy{})
-	if err := os.WriteFile(filepath.Join(r.pulled, fileName("id")), []byte(`{"kind":"Pod"}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.pulled.Dir, fileName("id")), []byte(`{"kind":"Pod"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r.Allowed("a", "id", func() []credentials.Login { return nil }) {
@@ -166,12 +166,12 @@ func TestDone_WritesTheKubeletsFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Done("r.example/a:1@sha256:"+strings.Repeat("0", 64), "sha256:1", ofSecret("s", "hush"))
-	b, err := os.ReadFile(filepath.Join(r.pulled, fileName("sha256:1")))
+	b, err := os.ReadFile(filepath.Join(r.pulled.Dir, fileName("sha256:1")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got kubelet.ImagePulledRecord
-	if err := decode(b, "ImagePulledRecord", &got); err != nil {
+	got, err := r.pulled.Get(fileName("sha256:1"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]kubelet.ImagePullCredentials{"r.example/a": {KubernetesSecrets: []kubelet.ImagePullSecret{
@@ -183,7 +183,7 @@ func TestDone_WritesTheKubeletsFormat(t *testing.T) {
 	if bytes.Contains(b, []byte("hush")) {
 		t.Error("the record holds the password")
 	}
-	if left, err := os.ReadDir(r.pulling); err != nil || len(left) != 0 {
+	if left, err := os.ReadDir(r.pulling.Dir); err != nil || len(left) != 0 {
 		t.Errorf("intents left: %v, %v", left, err)
 	}
 }
@@ -199,13 +199,13 @@ func TestPrune_ForgetsImagesThatAreGone(t *testing.T) {
 	if err := r.Prune([]string{"here"}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(r.pulled); len(left) != 2 {
+	if left, _ := os.ReadDir(r.pulled.Dir); len(left) != 2 {
 		t.Error("a record that is newer than the list of images is forgotten")
 	}
 	if err := r.Prune([]string{"here"}, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(r.pulled); len(left) != 1 || left[0].Name() != fileName("here") {
+	if left, _ := os.ReadDir(r.pulled.Dir); len(left) != 1 || left[0].Name() != fileName("here") {
 		t.Errorf("left: %v", left)
 	}
 }
