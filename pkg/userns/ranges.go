@@ -1,7 +1,6 @@
 package userns
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 )
 
 // unit is what the beginnings and lengths of ranges are multiples of: what a container image may use of IDs (KEP-127).
@@ -32,8 +32,9 @@ type Config struct {
 
 // Ranges gives away ranges. It is safe for concurrent use.
 type Ranges struct {
-	cfg Config
-	mu  sync.Mutex
+	cfg  Config
+	book book.Book[mappings] // of the pods' directories, which it does not make
+	mu   sync.Mutex
 }
 
 // New checks the configuration.
@@ -50,7 +51,7 @@ func New(cfg Config) (*Ranges, error) {
 	if most := int((1<<32 - uint64(cfg.First)) / uint64(cfg.Length)); cfg.Count <= 0 || cfg.Count > most {
 		cfg.Count = most
 	}
-	return &Ranges{cfg: cfg}, nil
+	return &Ranges{cfg: cfg, book: book.Book[mappings]{Dir: cfg.Pods, Sync: atomicfile.Content, Check: oneRange}}, nil
 }
 
 // Of returns a pod's range: the one that it has, else the lowest that is free, which is on disk before this returns. The
@@ -61,7 +62,7 @@ func (r *Ranges) Of(uid types.UID) (Range, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	own, err := read(r.path(string(uid)))
+	own, err := r.read(string(uid))
 	if !errors.Is(err, os.ErrNotExist) {
 		return own, err
 	}
@@ -72,13 +73,11 @@ func (r *Ranges) Of(uid types.UID) (Range, error) {
 	for i := range r.cfg.Count {
 		free := Range{First: r.cfg.First + uint32(i)*r.cfg.Length, Length: r.cfg.Length}
 		if !overlaps(taken, free) {
-			return free, write(r.path(string(uid)), free)
+			return free, r.write(string(uid), free)
 		}
 	}
 	return Range{}, fmt.Errorf("cannot give the pod users of its own: all %d ranges of IDs are taken: remove a pod with hostUsers: false", r.cfg.Count)
 }
-
-func (r *Ranges) path(uid string) string { return filepath.Join(r.cfg.Pods, uid, fileName) }
 
 func (r *Ranges) taken() ([]Range, error) {
 	pods, err := os.ReadDir(r.cfg.Pods)
@@ -87,7 +86,7 @@ func (r *Ranges) taken() ([]Range, error) {
 	}
 	var all []Range
 	for _, p := range pods {
-		one, err := read(r.path(p.Name()))
+		one, err := r.read(p.Name())
 		switch {
 		case err == nil:
 			all = append(all, one)
@@ -119,30 +118,29 @@ type mappings struct {
 	GIDs []mapping `json:"gidMappings"`
 }
 
-func read(path string) (Range, error) {
-	b, err := os.ReadFile(path)
+func oneRange(_ string, m mappings) error {
+	if len(m.UIDs) != 1 || len(m.GIDs) != 1 || m.UIDs[0] != m.GIDs[0] ||
+		m.UIDs[0].ContainerID != 0 || m.UIDs[0].Length == 0 {
+		return errors.New("it must hold one range, the same for users and groups")
+	}
+	return nil
+}
+
+func (r *Ranges) read(uid string) (Range, error) {
+	m, err := r.book.Get(filepath.Join(uid, fileName))
+	if errors.Is(err, book.ErrGarbled) {
+		err = fmt.Errorf("cannot tell which user IDs a pod has: %w: remove the pod, then the file", err)
+	}
 	if err != nil {
 		return Range{}, err
-	}
-	var m mappings
-	err = json.Unmarshal(b, &m)
-	if err == nil && (len(m.UIDs) != 1 || len(m.GIDs) != 1 || m.UIDs[0] != m.GIDs[0] || m.UIDs[0].ContainerID != 0 || m.UIDs[0].Length == 0) {
-		err = errors.New("it must hold one range, the same for users and groups")
-	}
-	if err != nil {
-		return Range{}, fmt.Errorf("cannot tell which user IDs a pod has: file %s: %w: remove the pod, then the file", path, err)
 	}
 	return Range{First: m.UIDs[0].HostID, Length: m.UIDs[0].Length}, nil
 }
 
 // write puts the file in place whole and for good: a range that was forgotten would be given away twice.
-func write(path string, r Range) error {
-	one := []mapping{{HostID: r.First, Length: r.Length}}
-	b, err := json.Marshal(mappings{UIDs: one, GIDs: one})
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Write(path, b, 0o600, atomicfile.Content); err != nil {
+func (r *Ranges) write(uid string, one Range) error {
+	m := []mapping{{HostID: one.First, Length: one.Length}}
+	if err := r.book.Put(filepath.Join(uid, fileName), mappings{UIDs: m, GIDs: m}); err != nil {
 		return fmt.Errorf("cannot keep the pod's user IDs: %w", err)
 	}
 	return nil
