@@ -1,29 +1,26 @@
 package feed
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
-	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 )
 
 // Taints are the Node's as the API server told them last, in a file: they hold while it is away.
 type Taints struct {
 	File string
+	book book.Book[[]v1.Taint]
 	mu   sync.Mutex
 }
 
-func (t *Taints) last() (taints []v1.Taint) {
-	b, err := os.ReadFile(t.File)
-	if err == nil {
-		err = json.Unmarshal(b, &taints)
-	}
+func (t *Taints) last() []v1.Taint {
+	taints, err := t.book.Get(t.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		slog.Warn("cannot read the node's last known taints", "err", err)
 	}
@@ -40,14 +37,11 @@ func (t *Taints) Keep(known <-chan struct{}, node func() *v1.Node) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, err := json.Marshal(node().Spec.Taints)
-	if err != nil {
+	now := node().Spec.Taints
+	if old, err := t.book.Get(t.File); err == nil && equality.Semantic.DeepEqual(old, now) {
 		return
 	}
-	if old, err := os.ReadFile(t.File); err == nil && string(old) == string(now) {
-		return
-	}
-	if err := atomicfile.Write(t.File, now, 0o600, atomicfile.None); err != nil {
+	if err := t.book.Put(t.File, now); err != nil {
 		slog.Warn("cannot write the node's taints down", "err", err)
 	}
 }
