@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
@@ -55,6 +57,8 @@ type ledgerData struct {
 	Volumes map[string]entry `json:"volumes"`
 }
 
+func (l *ledger) book() book.Book[ledgerData] { return book.Book[ledgerData]{Dir: l.dir, Mode: 0o750} }
+
 // ledger finds the ledger of a pod. One of a pod that has no directory is kept only if it is going to be written: a look
 // at a pod that is gone must not be remembered.
 func (v *Volumes) ledger(uid types.UID, write bool) (*ledger, error) {
@@ -81,21 +85,18 @@ func (v *Volumes) ledger(uid types.UID, write bool) (*ledger, error) {
 
 // load reads the ledger, sets a garbled one aside and takes what it does not have from the directories.
 func (v *Volumes) load(l *ledger) error {
-	var data ledgerData
-	file := filepath.Join(l.dir, ledgerFile)
-	switch err := hostfs.Decode(file, &data); {
-	case errors.Is(err, hostfs.ErrGarbled):
-		v.cfg.Log.Error("set a ledger of volumes aside: it cannot be read; it is rebuilt from the directories", "file", file, "aside", file+".bad", "err", err)
-		if err := os.Rename(file, file+".bad"); err != nil {
-			return fmt.Errorf("cannot set a garbled ledger aside: %w", err)
-		}
+	data, err := l.book().Take(ledgerFile)
+	switch {
+	case errors.Is(err, book.ErrGarbled):
+		v.cfg.Log.Error("cannot read a ledger of volumes: it is rebuilt from the directories", "err", err)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("cannot read the ledger of volumes: %w", err)
 	}
 	entries := make(map[string]entry, len(data.Volumes))
 	for name, e := range data.Volumes {
 		if e.Dir != "" && !filepath.IsLocal(e.Dir) || hostfs.CheckComponent(name) != nil {
-			v.cfg.Log.Error("ignored an entry of a ledger of volumes: it leads out of the pod's directory", "file", file, "volume", name)
+			v.cfg.Log.Error("ignored an entry of a ledger of volumes: it leads out of the pod's directory",
+				"dir", l.dir, "volume", name)
 			continue
 		}
 		there, err := e.there()
@@ -220,18 +221,17 @@ func (l *ledger) drop(volume string) error {
 	if len(next) > 0 {
 		return nil
 	}
-	if err := os.Remove(filepath.Join(l.dir, ledgerFile)); ignoreGone(err) != nil {
+	if err := l.book().Delete(ledgerFile); err != nil {
 		return fmt.Errorf("cannot remove the ledger of volumes: %w", err)
 	}
 	return nil
 }
 
 func (l *ledger) save(next map[string]entry, sync bool) error {
-	if err := os.MkdirAll(l.dir, 0o750); err != nil {
-		return hostfs.Explain(fmt.Errorf("cannot make the pod's directory: %w", err))
-	}
-	if err := hostfs.Encode(filepath.Join(l.dir, ledgerFile), ledgerData{next}, sync); err != nil {
-		return err
+	b := l.book()
+	b.Sync = atomicfile.SyncIf(sync)
+	if err := b.Put(ledgerFile, ledgerData{next}); err != nil {
+		return hostfs.Explain(err)
 	}
 	l.entries = next
 	return nil
