@@ -22,14 +22,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/atomicfile"
+	"github.com/minikubelet/minikubelet/pkg/book"
 )
 
 // Keep holds on disk what pods of this node need of the API server, so that they can start while it is away: the
 // ConfigMaps and Secrets that they name, their service account tokens and certificates, and the services that they were told of. Directories are 0700 and files 0600: root alone
 // reads them. What no pod names any more is removed. A nil Keep holds nothing. It is safe for concurrent use.
 type Keep struct {
-	dir string
-	log *slog.Logger
+	book book.Book[any]
+	log  *slog.Logger
 
 	mu   sync.Mutex
 	last map[Key]string // versions that were written
@@ -37,35 +38,25 @@ type Keep struct {
 
 // OpenKeep makes the directory if it is missing, and removes what a killed writer left half done.
 func OpenKeep(dir string, log *slog.Logger) (*Keep, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make the directory of what pods need without the API server: %w", err)
-	}
-	shallow, err1 := filepath.Glob(filepath.Join(dir, "*"))
-	deep, err2 := filepath.Glob(filepath.Join(dir, "*", "*"))
-	errs := []error{err1, err2}
-	for _, d := range append(shallow, deep...) {
-		if i, err := os.Lstat(d); err == nil && i.IsDir() {
-			errs = append(errs, atomicfile.Sweep(d, 0))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	k := &Keep{book: book.Book[any]{Dir: dir, Mode: 0o700, Sync: atomicfile.Content}, log: log, last: map[Key]string{}}
+	if err := k.book.Open(); err != nil {
 		return nil, fmt.Errorf("cannot open the directory of what pods need without the API server: %w", err)
 	}
-	return &Keep{dir: dir, log: log, last: map[Key]string{}}, nil
+	return k, nil
 }
 
-func (k *Keep) path(key Key) (string, error) {
-	for _, s := range []string{key.Namespace, key.Name} {
+// file is the name of an object's file, relative to the directory.
+func (k Key) file() (string, error) {
+	for _, s := range []string{k.Namespace, k.Name} {
 		if bad := content.IsPathSegmentName(s); s == "" || len(bad) > 0 {
-			return "", fmt.Errorf("%s is not fit for a file name", key)
+			return "", fmt.Errorf("%s is not fit for a file name", k)
 		}
 	}
-	return filepath.Join(k.dir, key.Resource.plural(), key.Namespace, key.Name+".json"), nil
+	return filepath.Join(k.Resource.plural(), k.Namespace, k.Name+".json"), nil
 }
 
-func (k *Keep) tokens(uid types.UID) string {
-	return filepath.Join(k.dir, "tokens", filepath.Base(string(uid)))
-}
+// tokens is the name of the directory of what only a pod may have.
+func tokens(uid types.UID) string { return filepath.Join("tokens", filepath.Base(string(uid))) }
 
 // put writes an object that is named, unless this version of it was written. That it cannot is told and is no error:
 // nothing else of the pod depends on it.
@@ -76,9 +67,9 @@ func (k *Keep) put(key Key, obj runtime.Object, named func(Key) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if v := version(obj); k.last[key] != v && named(key) {
-		path, err := k.path(key)
+		file, err := key.file()
 		if err == nil {
-			err = write(path, obj)
+			err = k.book.Put(file, obj)
 		}
 		if err != nil {
 			k.log.Warn("cannot keep an object for when the API server is away", "object", key.String(), "err", err)
@@ -93,8 +84,8 @@ func (k *Keep) get(key Key, into runtime.Object) (ok bool) {
 	if k == nil {
 		return false
 	}
-	path, err := k.path(key)
-	return err == nil && k.read(path, into)
+	file, err := key.file()
+	return err == nil && k.read(file, into)
 }
 
 // other reports whether another version of an object was kept.
@@ -107,20 +98,17 @@ func (k *Keep) has(key Key) bool {
 	if k == nil {
 		return false
 	}
-	path, err := k.path(key)
+	file, err := key.file()
 	if err == nil {
-		_, err = os.Stat(path)
+		_, err = os.Stat(filepath.Join(k.book.Dir, file))
 	}
 	return err == nil
 }
 
-func (k *Keep) read(path string, into any) bool {
-	b, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(b, into)
-	}
+func (k *Keep) read(file string, into any) bool {
+	err := book.Read(filepath.Join(k.book.Dir, file), into)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		k.log.Warn("cannot use what was kept for when the API server is away", "file", path, "err", err)
+		k.log.Warn("cannot use what was kept for when the API server is away", "err", err)
 	}
 	return err == nil
 }
@@ -136,13 +124,13 @@ func (k *Keep) drop(key Key, named func(Key) bool) {
 		return
 	}
 	delete(k.last, key)
-	if path, err := k.path(key); err == nil {
-		k.removed(os.Remove(path))
+	if file, err := key.file(); err == nil {
+		k.removed(k.book.Delete(file))
 	}
 }
 
 func (k *Keep) removed(err error) {
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		k.log.Warn("cannot remove what was kept for when the API server is away", "err", err)
 	}
 }
@@ -162,18 +150,18 @@ func (k *Keep) putOf(uid types.UID, file string, value any) {
 	if k == nil || uid == "" {
 		return
 	}
-	if err := write(filepath.Join(k.tokens(uid), file), value); err != nil {
+	if err := k.book.Put(filepath.Join(tokens(uid), file), value); err != nil {
 		k.log.Warn("cannot keep a pod's credentials for when the API server is away", "uid", uid, "err", err)
 	}
 }
 
 func (k *Keep) getOf(uid types.UID, file string, into any) bool {
-	return k != nil && uid != "" && k.read(filepath.Join(k.tokens(uid), file), into)
+	return k != nil && uid != "" && k.read(filepath.Join(tokens(uid), file), into)
 }
 
 func (k *Keep) dropTokens(uid types.UID) {
 	if k != nil && uid != "" {
-		k.removed(os.RemoveAll(k.tokens(uid)))
+		k.removed(os.RemoveAll(filepath.Join(k.book.Dir, tokens(uid))))
 	}
 }
 
@@ -195,7 +183,7 @@ func (k *Keep) putServices(namespaces []string, list []v1.Service) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if v := fmt.Sprintf("%x", sha256.Sum256(b)); err == nil && k.last[key] != v {
-		if err = write(filepath.Join(k.dir, "services", key.Name), list); err == nil {
+		if err = k.book.Put(filepath.Join("services", key.Name), list); err == nil {
 			k.last[key] = v
 		}
 	}
@@ -205,7 +193,7 @@ func (k *Keep) putServices(namespaces []string, list []v1.Service) {
 }
 
 func (k *Keep) getServices(namespaces []string) (list []v1.Service, ok bool) {
-	ok = k != nil && k.read(filepath.Join(k.dir, "services", servicesKey(namespaces).Name), &list)
+	ok = k != nil && k.read(filepath.Join("services", servicesKey(namespaces).Name), &list)
 	return list, ok
 }
 
@@ -219,32 +207,20 @@ func (k *Keep) prune(pods map[types.UID][]Key, named func(Key) bool) {
 		return
 	}
 	for _, r := range []Resource{ConfigMaps, Secrets} {
-		files, err := filepath.Glob(filepath.Join(k.dir, r.plural(), "*", "*.json"))
+		files, err := filepath.Glob(filepath.Join(k.book.Dir, r.plural(), "*", "*.json"))
 		k.removed(err)
 		for _, f := range files {
 			name := filepath.Base(f)
 			k.drop(Key{Resource: r, Namespace: filepath.Base(filepath.Dir(f)), Name: name[:len(name)-len(".json")]}, named)
 		}
 	}
-	dirs, err := filepath.Glob(filepath.Join(k.dir, "tokens", "*"))
+	dirs, err := filepath.Glob(filepath.Join(k.book.Dir, "tokens", "*"))
 	k.removed(err)
 	for _, d := range dirs {
 		if uid := types.UID(filepath.Base(d)); pods[uid] == nil {
 			k.dropTokens(uid)
 		}
 	}
-}
-
-// write replaces a file as a whole, durably: it is for after a power cut.
-func write(path string, value any) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, b, 0o600, atomicfile.Content)
 }
 
 // unreachable reports whether an error says nothing of the object: the server was not reached, or could not answer.
