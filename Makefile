@@ -54,7 +54,7 @@ e2e: build ## tests against real components; needs root. One, with only the tool
 race: ## unit tests with the race detector
 	CGO_ENABLED=1 go test -p $(JOBS) -race $(TEST_FLAGS) $$(go list $(PKGS) | grep -v -e /test/e2e -e /test/compare/live)
 
-lint: ## gofmt, go vet, staticcheck, the import rule; budgets are printed as warnings
+lint: ## gofmt, go vet, staticcheck, errcheck, dead code, unused exports, tidy go.mod, rules, ratchets; budgets warn
 	hack/lint/run
 
 verify: lint unit ## what a commit must pass: lint and unit tests

@@ -17,7 +17,6 @@ const (
 	interfaceSize  = 5
 	packageLines   = 1500
 	packageImports = 8 // in-module, outside cmd
-	productLines   = 25000
 )
 
 // overrun is one thing over its budget.
@@ -61,7 +60,6 @@ func budgets(files []file) (over []overrun, lines int) {
 	for pkg, imports := range pkgImports {
 		add("imports", pkg, len(imports), packageImports)
 	}
-	add("product", "lines", lines, productLines)
 	slices.SortFunc(over, func(a, b overrun) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(b.have, a.have), cmp.Compare(a.name, b.name))
 	})

@@ -92,6 +92,26 @@ func TestBudgets_NameWhatIsOver(t *testing.T) {
 	}
 }
 
+func TestRingErrors_SayByHowMuch(t *testing.T) {
+	files := write(t, map[string]string{
+		"pkg/cri/a.go": "package cri\n" + strings.Repeat("\n", 99), "pkg/node/a.go": "package node\n",
+		"pkg/cri/critest/a.go": "package critest\n", "pkg/cri/a_test.go": "package cri\n",
+	})
+	pods := func(ceiling int) []ring { return []ring{{"pods", []string{"cri"}, ceiling, 1}} }
+	for ceiling, want := range map[int]string{
+		100: "", 150: "", 90: "pods has 100 lines, 10 more than its ceiling of 90",
+		151: "pods has 100 lines, 51 fewer than its ceiling: lower it to 100",
+	} {
+		got := strings.Join(ringErrors(pods(ceiling), files), "\n")
+		if !strings.HasPrefix(got, want) || (want == "") != (got == "") {
+			t.Errorf("ceiling %d: %q, want %q", ceiling, got, want)
+		}
+	}
+	if n := (ring{}).lines(files); n != 101 {
+		t.Errorf("the whole has %d lines, want 101", n)
+	}
+}
+
 func TestReadExceptions_WantsAReason(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "exceptions.txt")
 	for content, ok := range map[string]bool{"# words\n\nfile a.go: a table\n": true, "file a.go\n": false, "file a.go: \n": false} {

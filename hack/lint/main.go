@@ -38,7 +38,7 @@ func run(root string) (int, error) {
 		}
 		fmt.Printf("warning: %s\n", o)
 	}
-	errs := rules(files)
+	errs := append(rules(files), ringErrors(rings, files)...)
 	for key := range reasons {
 		if !used[key] {
 			errs = append(errs, "hack/lint/exceptions.txt: "+key+" is within its budget now: remove the line")
@@ -47,6 +47,9 @@ func run(root string) (int, error) {
 	slices.Sort(errs)
 	for _, e := range errs {
 		fmt.Println("error:", e)
+	}
+	for _, r := range rings {
+		fmt.Printf("%s: %d lines, ceiling %d, goal %d\n", r.name, r.lines(files), r.ceiling, r.goal)
 	}
 	fmt.Printf("lint: %d lines of product in %d files, %d errors, %d over budget\n", lines, len(files), len(errs), len(over)-len(used))
 	if len(errs) > 0 {

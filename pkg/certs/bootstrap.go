@@ -58,7 +58,7 @@ func (b Bootstrapping) Run(ctx context.Context) error {
 func (b Bootstrapping) obtain(ctx context.Context) error {
 	client, err := kube.New(kube.Config{Kubeconfig: b.Bootstrap, Timeout: 30 * time.Second})
 	if err == nil {
-		_, err = Obtain(ctx, client, b.Store, Client(b.Node))
+		_, err = obtain(ctx, client, b.Store, Client(b.Node))
 	}
 	return err
 }
@@ -151,7 +151,7 @@ func (s Store) Adopt(kubeconfig string, now time.Time) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot use the client certificate of %s: %w", kubeconfig, err)
 	}
-	ours, err := s.Load()
+	ours, err := s.load()
 	if err != nil || theirs.Leaf.NotBefore.After(ours.Leaf.NotBefore) {
 		ours, err = s.put(user.ClientCertificateData, user.ClientKeyData, now)
 	}

@@ -106,15 +106,15 @@ func (s *signer) sign(request []byte) []byte {
 
 func TestObtain_KeepsTheCertificateAndTheOneBefore(t *testing.T) {
 	s, store := newSigner(t), Store{Dir: t.TempDir(), Name: "kubelet-client"}
-	if _, err := store.Load(); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := store.load(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load() of an empty store: %v", err)
 	}
 	for range 3 {
-		c, err := Obtain(t.Context(), s, store, Client("n1"))
+		c, err := obtain(t.Context(), s, store, Client("n1"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		now, err := store.Load()
+		now, err := store.load()
 		if err != nil || !now.Leaf.Equal(c.Leaf) || now.Leaf.Subject.CommonName != "system:node:n1" {
 			t.Errorf("Load() = %v, %v; want what was issued", now, err)
 		}
@@ -133,12 +133,12 @@ func TestObtain_FindsItsRequestAgainAfterACrash(t *testing.T) {
 	s.decide = func(*certificatesv1.CertificateSigningRequest) {}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := Obtain(ctx, s, store, Client("n1")); err == nil || !strings.Contains(err.Error(), "kubectl certificate approve") {
+	if _, err := obtain(ctx, s, store, Client("n1")); err == nil || !strings.Contains(err.Error(), "kubectl certificate approve") {
 		t.Errorf("a request that nobody approves: %v", err)
 	}
 	r := s.csrs[s.made[0]]
 	r.Status.Certificate = s.sign(r.Spec.Request)
-	if _, err := Obtain(t.Context(), s, store, Client("n1")); err != nil || len(s.made) != 1 {
+	if _, err := obtain(t.Context(), s, store, Client("n1")); err != nil || len(s.made) != 1 {
 		t.Errorf("%v, requests %v; want the first one used", err, s.made)
 	}
 }
@@ -148,11 +148,11 @@ func TestObtain_AsksWithAnotherKeyAfterADenial(t *testing.T) {
 	s.decide = func(r *certificatesv1.CertificateSigningRequest) {
 		r.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{Type: certificatesv1.CertificateDenied, Reason: "No", Message: "who are you"}}
 	}
-	if _, err := Obtain(t.Context(), s, store, Client("n1")); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "who are you") {
+	if _, err := obtain(t.Context(), s, store, Client("n1")); !errors.Is(err, errDenied) || !strings.Contains(err.Error(), "who are you") {
 		t.Errorf("a denied request: %v", err)
 	}
 	s.decide = nil
-	if _, err := Obtain(t.Context(), s, store, Client("n1")); err != nil || len(s.made) != 2 {
+	if _, err := obtain(t.Context(), s, store, Client("n1")); err != nil || len(s.made) != 2 {
 		t.Errorf("%v, requests %v; want a second one", err, s.made)
 	}
 }
@@ -249,7 +249,7 @@ func TestUsable(t *testing.T) {
 	const head = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\nclusters: [{name: k, cluster: {server: 'https://x'}}]\n"
 	store := Store{Dir: dir, Name: "kubelet-client"}
 	s := newSigner(t)
-	if _, err := Obtain(t.Context(), s, store, Client("n1")); err != nil {
+	if _, err := obtain(t.Context(), s, store, Client("n1")); err != nil {
 		t.Fatal(err)
 	}
 	byPath := write("by-path", head+"users: [{name: u, user: {client-certificate: "+store.Current()+", client-key: "+store.Current()+"}}]\n")
@@ -288,7 +288,7 @@ func TestAdopt_TakesTheKubeconfigsOwnCertificateUnlessItWasRenewed(t *testing.T)
 	path := filepath.Join(theirs.Dir, "kubelet.conf")
 	issue := func() *x509.Certificate {
 		t.Helper()
-		c, err := Obtain(t.Context(), s, theirs, Client("n1"))
+		c, err := obtain(t.Context(), s, theirs, Client("n1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +307,7 @@ func TestAdopt_TakesTheKubeconfigsOwnCertificateUnlessItWasRenewed(t *testing.T)
 	expect := func(what string, after time.Duration, ok bool, leaf *x509.Certificate) {
 		t.Helper()
 		got, err := store.Adopt(path, time.Now().Add(after))
-		c, loadErr := store.Load()
+		c, loadErr := store.load()
 		if got != ok || errors.Join(err, loadErr) != nil || !c.Leaf.Equal(leaf) {
 			t.Errorf("%s: Adopt() = %t, %v; the store has %v, %v", what, got, err, c, loadErr)
 		}
@@ -318,7 +318,7 @@ func TestAdopt_TakesTheKubeconfigsOwnCertificateUnlessItWasRenewed(t *testing.T)
 	expect("again", 0, true, first)
 	expect("over", 2*time.Hour, false, first)
 	s.age = time.Minute
-	renewed, err := Obtain(t.Context(), s, store, Client("n1"))
+	renewed, err := obtain(t.Context(), s, store, Client("n1"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,8 +28,8 @@ import (
 // patience is how long one request may wait for its approval before it is looked at again from the start.
 const patience = 15 * time.Minute
 
-// ErrDenied is wrapped by the error of a request that was denied or that the signer failed.
-var ErrDenied = errors.New("the signing request was denied")
+// errDenied is wrapped by the error of a request that was denied or that the signer failed.
+var errDenied = errors.New("the signing request was denied")
 
 // API is what requests need of an API client.
 type API interface {
@@ -78,8 +78,8 @@ func Serving(node string, addresses []v1.NodeAddress) (s Subject, ok bool) {
 	return s, len(s.DNSNames)+len(s.IPs) > 0
 }
 
-// Covers reports whether a certificate is valid for all that the subject names.
-func (s Subject) Covers(c *x509.Certificate) bool {
+// covers reports whether a certificate is valid for all that the subject names.
+func (s Subject) covers(c *x509.Certificate) bool {
 	if c.Subject.CommonName != s.commonName() || !slices.Equal(c.Subject.Organization, []string{"system:nodes"}) {
 		return false
 	}
@@ -98,9 +98,9 @@ func (s Subject) Covers(c *x509.Certificate) bool {
 
 func (s Subject) commonName() string { return "system:node:" + s.Node }
 
-// Request has a certificate (PEM) signed for a key. The name of the request follows from the key and the subject, so that
+// request has a certificate (PEM) signed for a key. The name of the request follows from the key and the subject, so that
 // the same one is found again after a crash. It waits for the approval, at most patience or until ctx ends.
-func Request(ctx context.Context, api API, s Subject, key *ecdsa.PrivateKey) ([]byte, error) {
+func request(ctx context.Context, api API, s Subject, key *ecdsa.PrivateKey) ([]byte, error) {
 	csr, err := s.encode(key)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func await(ctx context.Context, api API, name string) ([]byte, error) {
 			switch o := e.Object.(type) {
 			case *certificatesv1.CertificateSigningRequest:
 				if got = o; e.Type == watch.Deleted {
-					return nil, fmt.Errorf("cannot get a certificate: the signing request %s was deleted: %w", name, ErrDenied)
+					return nil, fmt.Errorf("cannot get a certificate: the signing request %s was deleted: %w", name, errDenied)
 				}
 			case *metav1.Status:
 				return nil, fmt.Errorf("cannot wait for the certificate %s: %w", name, apierrors.FromObject(o))
@@ -159,7 +159,7 @@ func await(ctx context.Context, api API, name string) ([]byte, error) {
 func outcome(r *certificatesv1.CertificateSigningRequest) ([]byte, error) {
 	for _, c := range r.Status.Conditions {
 		if c.Type == certificatesv1.CertificateDenied || c.Type == certificatesv1.CertificateFailed {
-			return nil, fmt.Errorf("%w: %s: %s: %s", ErrDenied, r.Name, c.Reason, c.Message)
+			return nil, fmt.Errorf("%w: %s: %s: %s", errDenied, r.Name, c.Reason, c.Message)
 		}
 	}
 	if len(r.Status.Certificate) == 0 {

@@ -38,7 +38,7 @@ func (r *Rotation) Current() *tls.Certificate { return r.current.Load() }
 
 // Load takes the current certificate of the store into use. That there is none is no error.
 func (r *Rotation) Load() error {
-	c, err := r.Store.Load()
+	c, err := r.Store.load()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (r *Rotation) Run(ctx context.Context) {
 		}
 		s, ok := r.Subject()
 		var wait time.Duration
-		if c := r.Current(); c != nil && (!ok || s.Covers(c.Leaf)) {
+		if c := r.Current(); c != nil && (!ok || s.covers(c.Leaf)) {
 			wait = time.Until(due(c.Leaf, jitter))
 		}
 		if !ok || wait > 0 {
@@ -111,7 +111,7 @@ func (r *Rotation) told(err error) {
 }
 
 func (r *Rotation) renew(ctx context.Context, s Subject) error {
-	c, err := Obtain(ctx, r.API(), r.Store, s)
+	c, err := obtain(ctx, r.API(), r.Store, s)
 	if err != nil {
 		return err
 	}
@@ -120,24 +120,24 @@ func (r *Rotation) renew(ctx context.Context, s Subject) error {
 	return nil
 }
 
-// Obtain has a certificate issued and makes it the store's current one.
-func Obtain(ctx context.Context, api API, store Store, s Subject) (*tls.Certificate, error) {
-	key, err := store.Key()
+// obtain has a certificate issued and makes it the store's current one.
+func obtain(ctx context.Context, api API, store Store, s Subject) (*tls.Certificate, error) {
+	key, err := store.key()
 	if err != nil {
 		return nil, err
 	}
-	pem, err := Request(ctx, api, s, key)
-	if errors.Is(err, ErrDenied) {
-		return nil, errors.Join(err, store.Forget()) // with the same key it would be the same request
+	pem, err := request(ctx, api, s, key)
+	if errors.Is(err, errDenied) {
+		return nil, errors.Join(err, store.forget()) // with the same key it would be the same request
 	}
 	if err != nil {
 		return nil, err
 	}
-	c, err := store.Save(pem, key, time.Now())
+	c, err := store.save(pem, key, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	if !s.Covers(c.Leaf) {
+	if !s.covers(c.Leaf) {
 		return nil, errors.New("the certificate that was issued is not for what was asked")
 	}
 	return c, nil

@@ -28,8 +28,8 @@ type Store struct {
 // Current is the path of the link to the current certificate and key.
 func (s Store) Current() string { return filepath.Join(s.Dir, s.Name+"-current.pem") }
 
-// Load reads the current certificate, with its Leaf. The error is fs.ErrNotExist where there is none yet.
-func (s Store) Load() (*tls.Certificate, error) {
+// load reads the current certificate, with its Leaf. The error is fs.ErrNotExist where there is none yet.
+func (s Store) load() (*tls.Certificate, error) {
 	b, err := os.ReadFile(s.Current())
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the certificate: %w", err)
@@ -52,8 +52,8 @@ func parse(certPEM, keyPEM []byte) (*tls.Certificate, error) {
 	return &c, err
 }
 
-// Save makes a certificate (PEM) with its key the current one. The generation before it is kept, older ones go.
-func (s Store) Save(certPEM []byte, key *ecdsa.PrivateKey, now time.Time) (*tls.Certificate, error) {
+// save makes a certificate (PEM) with its key the current one. The generation before it is kept, older ones go.
+func (s Store) save(certPEM []byte, key *ecdsa.PrivateKey, now time.Time) (*tls.Certificate, error) {
 	keyPEM, err := encodeKey(key)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (s Store) Save(certPEM []byte, key *ecdsa.PrivateKey, now time.Time) (*tls.
 	return c, errors.Join(err, remove(s.pending()))
 }
 
-// put is Save of a key in PEM.
+// put is save of a key in PEM.
 func (s Store) put(certPEM, keyPEM []byte, now time.Time) (*tls.Certificate, error) {
 	c, err := parse(certPEM, keyPEM)
 	if err != nil {
@@ -103,8 +103,8 @@ func (s Store) trim(keep ...string) error {
 // pending is the key of a request that has no answer yet.
 func (s Store) pending() string { return filepath.Join(s.Dir, s.Name+".key.tmp") }
 
-// Key returns the key of the request that has no answer yet, or makes one and keeps it.
-func (s Store) Key() (*ecdsa.PrivateKey, error) {
+// key returns the key of the request that has no answer yet, or makes one and keeps it.
+func (s Store) key() (*ecdsa.PrivateKey, error) {
 	if b, err := os.ReadFile(s.pending()); err == nil {
 		if p, _ := pem.Decode(b); p != nil {
 			if k, err := x509.ParseECPrivateKey(p.Bytes); err == nil {
@@ -131,8 +131,8 @@ func (s Store) Key() (*ecdsa.PrivateKey, error) {
 	return k, nil
 }
 
-// Forget drops the key of a request: the next one is made with another.
-func (s Store) Forget() error { return remove(s.pending()) }
+// forget drops the key of a request: the next one is made with another.
+func (s Store) forget() error { return remove(s.pending()) }
 
 func encodeKey(k *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalECPrivateKey(k)

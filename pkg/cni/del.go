@@ -32,7 +32,7 @@ func (n *Node) del(ctx context.Context, r Request, in stdin) error {
 
 func (n *Node) delUnknown(ctx context.Context, r Request, in stdin, l *lock) error {
 	net, err := n.nets.first()
-	if errors.Is(err, ErrNoNetwork) {
+	if errors.Is(err, errNoNetwork) {
 		n.cfg.Log.Warn("a sandbox without a journalled network was let go: there is no network to release it from", "container", r.ContainerID)
 		return nil
 	}

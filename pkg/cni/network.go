@@ -33,8 +33,8 @@ type Network struct {
 	raw  json.RawMessage // the list in full, as the journal keeps it
 }
 
-// ErrNoNetwork says that nothing in the configuration directory can be used as a network.
-var ErrNoNetwork = errors.New("no CNI network is configured")
+// errNoNetwork says that nothing in the configuration directory can be used as a network.
+var errNoNetwork = errors.New("no CNI network is configured")
 
 // LoadNetwork reads one .conflist, .conf or .json file. A list may keep its plugins in files of their own, in a
 // directory beside it (CNI SPEC 1.1, section 1).
@@ -121,7 +121,7 @@ type loaded struct {
 	err      error
 }
 
-// first returns the default network, or ErrNoNetwork joined with why each file that is there cannot be used.
+// first returns the default network, or errNoNetwork joined with why each file that is there cannot be used.
 func (c *networks) first() (*Network, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +141,7 @@ func (c *networks) first() (*Network, error) {
 		}
 	}
 	return nil, errors.Join(append([]error{fmt.Errorf("%w: put a .conflist file into %s, or set network.provider to auto for a bridge of the agent's own",
-		ErrNoNetwork, c.confDir)}, errs...)...)
+		errNoNetwork, c.confDir)}, errs...)...)
 }
 
 func (c *networks) load(path string) (*Network, error) {

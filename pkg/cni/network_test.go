@@ -51,8 +51,8 @@ func TestNetworks_FirstIsTheFirstValidFile(t *testing.T) {
 			for range 2 { // a file that cannot be used is reported once
 				net, err := nets.first()
 				switch {
-				case tc.want == "" && !errors.Is(err, ErrNoNetwork):
-					t.Errorf("got %v, %v; want ErrNoNetwork", net, err)
+				case tc.want == "" && !errors.Is(err, errNoNetwork):
+					t.Errorf("got %v, %v; want errNoNetwork", net, err)
 				case tc.want != "" && (err != nil || net.Name != tc.want):
 					t.Errorf("got %v, %v; want %s", net, err, tc.want)
 				}
@@ -80,8 +80,8 @@ func TestNetworks_SeesAChangedFile(t *testing.T) {
 	if err := os.Remove(dir + "/10-a.conflist"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nets.first(); !errors.Is(err, ErrNoNetwork) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("got %v, want ErrNoNetwork that names the directory", err)
+	if _, err := nets.first(); !errors.Is(err, errNoNetwork) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v, want errNoNetwork that names the directory", err)
 	}
 }
 
@@ -118,8 +118,8 @@ func TestStatus_NamesWhatIsMissing(t *testing.T) {
 		}
 	}
 	w.remove(w.conf + "/10-stub.conflist")
-	if err := w.node.Status(); !errors.Is(err, ErrNoNetwork) {
-		t.Errorf("error %v, want ErrNoNetwork", err)
+	if err := w.node.Status(); !errors.Is(err, errNoNetwork) {
+		t.Errorf("error %v, want errNoNetwork", err)
 	}
 	if got := w.calls(); got != nil {
 		t.Errorf("plugins ran: %v", got)

@@ -14,14 +14,14 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 )
 
-// Timeout bounds one request; rollbackTimeout bounds the DEL that follows a failed ADD.
+// timeout bounds one request; rollbackTimeout bounds the DEL that follows a failed ADD.
 const (
-	Timeout         = 2 * time.Minute
+	timeout         = 2 * time.Minute
 	rollbackTimeout = 30 * time.Second
 )
 
-// Settle is how long an attachment that the runtime does not list is taken for one of a sandbox in the making.
-const Settle = 5 * time.Minute
+// settle is how long an attachment that the runtime does not list is taken for one of a sandbox in the making.
+const settle = 5 * time.Minute
 
 // Config is what a Node works with.
 type Config struct {
@@ -59,7 +59,7 @@ func New(cfg Config) *Node {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Settle == 0 {
-		cfg.Settle = Settle
+		cfg.Settle = settle
 	}
 	return &Node{
 		cfg:     cfg,
@@ -77,7 +77,7 @@ func (n *Node) Do(ctx context.Context, r Request) Response {
 	if err != nil {
 		return Response{Error: cniError(err)}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, fmt.Errorf("it took longer than %s", Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %s", timeout))
 	defer cancel()
 	switch r.Command {
 	case cmdAdd:
@@ -88,7 +88,7 @@ func (n *Node) Do(ctx context.Context, r Request) Response {
 	case cmdCheck:
 		return respond(in.CNIVersion, nil, n.check(ctx, r))
 	case cmdGC:
-		return respond(in.CNIVersion, nil, n.GC(ctx, in.Valid))
+		return respond(in.CNIVersion, nil, n.gc(ctx, in.Valid))
 	default:
 		return respond(in.CNIVersion, nil, n.requestStatus())
 	}

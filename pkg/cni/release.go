@@ -78,7 +78,7 @@ func (n *Node) releaseOne(ctx context.Context, group []Attachment) error {
 		return err
 	}
 	defer l.release()
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = n.detach(ctx, group, l)
 	if err == nil {
@@ -97,9 +97,9 @@ func (n *Node) young(a Attachment) bool {
 	return err == nil
 }
 
-// GC releases every attachment that is not among the valid ones, and has the plugins of the default network do the same
+// gc releases every attachment that is not among the valid ones, and has the plugins of the default network do the same
 // with what they hold (CNI SPEC 1.1, GC).
-func (n *Node) GC(ctx context.Context, valid []types.GCAttachment) error {
+func (n *Node) gc(ctx context.Context, valid []types.GCAttachment) error {
 	keep := make(map[types.GCAttachment]bool, len(valid))
 	ids := make(map[string]bool, len(valid))
 	for _, v := range valid {

@@ -76,7 +76,7 @@ func TestGC_KeepsTheValidOnes(t *testing.T) {
 		w.do("ADD", id)
 	}
 	w.backdate("c2", time.Hour)
-	if err := w.node.GC(t.Context(), []types.GCAttachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
+	if err := w.node.gc(t.Context(), []types.GCAttachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([]string{"c1", "c3"}, w.journalled()); diff != "" {

@@ -65,7 +65,7 @@ func (c *checks) config(o *options, kc *kubelet.KubeletConfiguration, mine own) 
 			ImageEndpoint: c.socket("imageServiceEndpoint", cmp.Or(kc.ImageServiceEndpoint, kc.ContainerRuntimeEndpoint)),
 			Timeout:       kc.RuntimeRequestTimeout.Duration},
 		Eviction: c.eviction(kc),
-		Agent: Agent{Root: filepath.Clean(o.root), Socket: cmp.Or(mine.LocalAPI.Socket, DefaultSocket),
+		Agent: Agent{Root: filepath.Clean(o.root), Socket: cmp.Or(mine.LocalAPI.Socket, defaultSocket),
 			LogLevel: LogLevel(int(kc.Logging.Verbosity)), LogFormat: kc.Logging.Format, Autonomy: cmp.Or(mine.Autonomy, AutonomyAlways)},
 	}
 	c.path("localAPI.socket", cfg.Agent.Socket)
@@ -80,8 +80,8 @@ func (c *checks) config(o *options, kc *kubelet.KubeletConfiguration, mine own) 
 	return cfg
 }
 
-// DefaultSocket is where the local API is unless localAPI.socket says otherwise.
-const DefaultSocket = "/run/minikubelet/minikubelet.sock"
+// defaultSocket is where the local API is unless localAPI.socket says otherwise.
+const defaultSocket = "/run/minikubelet/minikubelet.sock"
 
 func (c *checks) node(o *options, kc *kubelet.KubeletConfiguration) Node {
 	n := Node{Name: strings.ToLower(strings.TrimSpace(o.hostname)), Labels: o.labels, Taints: kc.RegisterWithTaints, Register: *kc.RegisterNode,

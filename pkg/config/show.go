@@ -20,8 +20,8 @@ const defaultOrigin = "default"
 // masked stands for the values of headers, which may be secrets.
 const masked = "<masked>"
 
-// Entry is one value of a configuration.
-type Entry struct {
+// entry is one value of a configuration.
+type entry struct {
 	Path   string // of a field, such as maxPods or evictionHard[memory.available], or a flag, such as --root-dir
 	Value  string // as JSON
 	Origin string // default, file:line or --flag
@@ -47,15 +47,15 @@ func (f *Flags) optionValues() []optionValue {
 	return out
 }
 
-// Entries lists what is in force: first the flags that no field stands for, then the fields.
-func (l *Loaded) Entries() ([]Entry, error) {
-	var out []Entry
+// entries lists what is in force: first the flags that no field stands for, then the fields.
+func (l *Loaded) entries() ([]entry, error) {
+	var out []entry
 	for _, o := range l.options {
 		q, err := json.Marshal(o.value)
 		if err != nil {
 			return nil, err
 		}
-		e := Entry{Path: o.name, Value: string(q), Origin: defaultOrigin}
+		e := entry{Path: o.name, Value: string(q), Origin: defaultOrigin}
 		if o.given {
 			e.Origin = o.name
 		}
@@ -67,7 +67,7 @@ func (l *Loaded) Entries() ([]Entry, error) {
 	}
 	for _, v := range slices.Concat(kd.Values(kubelet.KubeletConfiguration{}), od.Values(own{})) {
 		if v.Path != "apiVersion" && v.Path != "kind" {
-			out = append(out, Entry{Path: v.Path, Value: v.Text, Origin: l.origin(v.Path)})
+			out = append(out, entry{Path: v.Path, Value: v.Text, Origin: l.origin(v.Path)})
 		}
 	}
 	return out, nil
@@ -103,7 +103,7 @@ func (l *Loaded) documents() (kd, od *yamldoc.Document, err error) {
 
 // YAML is what is in force, as a file that --config takes, with the origin of each value behind it.
 func (l *Loaded) YAML() ([]byte, error) {
-	entries, err := l.Entries()
+	entries, err := l.entries()
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (l *Loaded) YAML() ([]byte, error) {
 
 // JSON is what is in force: the two documents, the flags that no field stands for, and the origin of each value by path.
 func (l *Loaded) JSON() ([]byte, error) {
-	entries, err := l.Entries()
+	entries, err := l.entries()
 	if err != nil {
 		return nil, err
 	}
@@ -180,11 +180,11 @@ type Change struct {
 
 // Changes lists what differs in a newer configuration, in its order.
 func (l *Loaded) Changes(newer *Loaded) ([]Change, error) {
-	before, err := l.Entries()
+	before, err := l.entries()
 	if err != nil {
 		return nil, err
 	}
-	after, err := newer.Entries()
+	after, err := newer.entries()
 	if err != nil {
 		return nil, err
 	}

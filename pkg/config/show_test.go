@@ -86,7 +86,7 @@ func TestJSON_HasTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := []any{got.Kubelet.MaxPods, got.Kubelet.Port, got.Minikubelet.LocalAPI.Socket, got.Flags["--root-dir"], got.Origins["maxPods"], got.Origins["port"], got.Origins["healthzPort"]}
-	if d := cmp.Diff([]any{7, 3, DefaultSocket, "/var/lib/kubelet", "c.yaml:3", "--port", "default"}, have); d != "" {
+	if d := cmp.Diff([]any{7, 3, defaultSocket, "/var/lib/kubelet", "c.yaml:3", "--port", "default"}, have); d != "" {
 		t.Error(d)
 	}
 }

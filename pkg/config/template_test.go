@@ -22,7 +22,7 @@ func ofTemplate(t *testing.T, text string) map[string]string {
 	if err != nil {
 		t.Fatalf("the configuration is refused: %v\n%s", err, text)
 	}
-	entries, err := l.Entries()
+	entries, err := l.entries()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// ErrIncomplete is the error of an answer that lacks what CRI requires. Whatever passes the client has it.
-var ErrIncomplete = errors.New("the container runtime's answer is incomplete")
+// errIncomplete is the error of an answer that lacks what CRI requires. Whatever passes the client has it.
+var errIncomplete = errors.New("the container runtime's answer is incomplete")
 
 // lacks names what is missing of an answer in one of the places that are used without a look; "" when it is complete. An
 // image that is not there is complete: CRI says so with an empty answer.
@@ -60,7 +60,7 @@ func lackOf(status bool, id, metadata string) string {
 
 // incomplete is the error of an answer.
 func (o operation) incomplete(lack string) error {
-	return fmt.Errorf("cannot %s: %w", o.what, &failure{kind: ErrIncomplete, text: "the container runtime answered with " + lack})
+	return fmt.Errorf("cannot %s: %w", o.what, &failure{kind: errIncomplete, text: "the container runtime answered with " + lack})
 }
 
 // ofPod returns a list of one pod's, which fails with an entry that has no ID: half a look would be taken for the truth.

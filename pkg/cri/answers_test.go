@@ -63,16 +63,11 @@ var calls = map[string]struct {
 		_, err := c.CreateContainer(ctx, "s", nil, nil)
 		return err
 	}},
-	"StartContainer":   {legal: true, call: func(ctx context.Context, c *Client) error { return c.StartContainer(ctx, "c") }},
-	"StopContainer":    {legal: true, call: func(ctx context.Context, c *Client) error { return c.StopContainer(ctx, "c", 0) }},
-	"RemoveContainer":  {legal: true, call: func(ctx context.Context, c *Client) error { return c.RemoveContainer(ctx, "c") }},
-	"ContainerStatus":  {call: func(ctx context.Context, c *Client) error { _, err := c.ContainerStatus(ctx, "c"); return err }},
-	"ContainerRunning": {call: func(ctx context.Context, c *Client) error { _, err := c.ContainerRunning(ctx, "c"); return err }},
-	"ListContainers":   {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.ListContainers(ctx, "uid"); return err }},
-	"RunningContainer": {legal: true, call: func(ctx context.Context, c *Client) error {
-		_, err := c.RunningContainer(ctx, "uid", "c", 0)
-		return err
-	}},
+	"StartContainer":           {legal: true, call: func(ctx context.Context, c *Client) error { return c.StartContainer(ctx, "c") }},
+	"StopContainer":            {legal: true, call: func(ctx context.Context, c *Client) error { return c.StopContainer(ctx, "c", 0) }},
+	"RemoveContainer":          {legal: true, call: func(ctx context.Context, c *Client) error { return c.RemoveContainer(ctx, "c") }},
+	"ContainerStatus":          {call: func(ctx context.Context, c *Client) error { _, err := c.ContainerStatus(ctx, "c"); return err }},
+	"ListContainers":           {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.ListContainers(ctx, "uid"); return err }},
 	"ListPodSandboxStats":      {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.ListPodSandboxStats(ctx); return err }},
 	"ListContainerStats":       {legal: true, call: func(ctx context.Context, c *Client) error { _, err := c.ListContainerStats(ctx, ""); return err }},
 	"UpdateContainerResources": {legal: true, call: func(ctx context.Context, c *Client) error { return c.UpdateContainerResources(ctx, "c", nil) }},
@@ -105,8 +100,8 @@ func TestClient_FailsWhenAnAnswerLacksWhatCRIRequires(t *testing.T) {
 		switch {
 		case tt.legal && err != nil:
 			t.Errorf("%s: an empty answer is %v", name, err)
-		case !tt.legal && !errors.Is(err, ErrIncomplete):
-			t.Errorf("%s: an empty answer is %v, want ErrIncomplete", name, err)
+		case !tt.legal && !errors.Is(err, errIncomplete):
+			t.Errorf("%s: an empty answer is %v, want errIncomplete", name, err)
 		case !tt.legal && !strings.Contains(err.Error(), ": the container runtime answered with "):
 			t.Errorf("%s: the error does not say what the runtime did: %v", name, err)
 		}
@@ -127,7 +122,7 @@ func TestClient_FailsWhenAStatusLacksWhatItIsKnownBy(t *testing.T) {
 	} {
 		c := answering(t, answers)
 		for method := range answers {
-			if err := calls[method].call(t.Context(), c); !errors.Is(err, ErrIncomplete) || !strings.HasSuffix(err.Error(), "answered with "+name) {
+			if err := calls[method].call(t.Context(), c); !errors.Is(err, errIncomplete) || !strings.HasSuffix(err.Error(), "answered with "+name) {
 				t.Errorf("%s with %s: %v", method, name, err)
 			}
 		}
@@ -160,8 +155,8 @@ func TestClient_ListsOfAllPodsLeaveOutWhatHasNoID(t *testing.T) {
 	}
 	// The list of one pod is that pod's truth.
 	for _, method := range []string{"ListPodSandboxes", "ListContainers"} {
-		if err := calls[method].call(t.Context(), c); !errors.Is(err, ErrIncomplete) {
-			t.Errorf("%s of one pod: %v, want ErrIncomplete", method, err)
+		if err := calls[method].call(t.Context(), c); !errors.Is(err, errIncomplete) {
+			t.Errorf("%s of one pod: %v, want errIncomplete", method, err)
 		}
 	}
 }

@@ -225,30 +225,3 @@ func ignoreNotFound(err error) error {
 	}
 	return err
 }
-
-// ContainerRunning reports whether a container is running. One that is gone is not; one of a runtime that does not answer
-// is: containers outlive their runtime.
-func (c *Client) ContainerRunning(ctx context.Context, id string) (bool, error) {
-	s, err := c.ContainerStatus(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return false, nil
-	case errors.Is(err, ErrUnavailable):
-		return true, nil
-	}
-	return s.GetState() == runtimeapi.ContainerState_CONTAINER_RUNNING, err
-}
-
-// RunningContainer returns the ID of a pod's running container at an attempt, or "" when it does not run.
-func (c *Client) RunningContainer(ctx context.Context, uid, name string, attempt uint32) (id string, err error) {
-	list, err := c.ListContainers(ctx, uid)
-	if err != nil {
-		return "", err
-	}
-	for _, i := range list {
-		if m := i.GetMetadata(); m.GetName() == name && m.GetAttempt() == attempt && i.State == runtimeapi.ContainerState_CONTAINER_RUNNING {
-			return i.Id, nil
-		}
-	}
-	return "", nil
-}

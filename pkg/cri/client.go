@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,23 +39,6 @@ type Client struct {
 	second   *grpc.ClientConn // to the image service when it has a socket of its own, else nil
 	runtime  runtimeapi.RuntimeServiceClient
 	images   runtimeapi.ImageServiceClient
-}
-
-// Dial connects to the runtime at endpoint (unix:///run/containerd/containerd.sock, or a plain absolute path) and checks
-// that it speaks CRI v1. The error of a runtime that is down matches ErrUnavailable.
-func Dial(ctx context.Context, endpoint string) (*Client, error) {
-	c, err := New(endpoint)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := c.Version(ctx); err != nil {
-		if _, serr := os.Stat(c.SocketPath()); os.IsNotExist(serr) {
-			err = fmt.Errorf("%w (there is no socket at %s)", err, c.SocketPath())
-		}
-		c.Close()
-		return nil, err
-	}
-	return c, nil
 }
 
 // Options are what a client may be told beside the runtime's endpoint. The zero value is right for most.
@@ -154,9 +136,6 @@ func (c *Client) Close() error {
 	}
 	return c.conn.Close()
 }
-
-// Endpoint is the runtime's address in the form unix:///path.
-func (c *Client) Endpoint() string { return c.endpoint }
 
 // SocketPath is the path of the runtime's socket.
 func (c *Client) SocketPath() string { return strings.TrimPrefix(c.endpoint, "unix://") }

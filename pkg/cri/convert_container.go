@@ -114,30 +114,30 @@ func containerLabels(p *v1.Pod, c *v1.Container) map[string]string {
 
 func containerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) (map[string]string, error) {
 	m := map[string]string{
-		AnnotationHash:          pod.ContainerHash(c),
-		AnnotationRestartCount:  strconv.FormatUint(uint64(attempt), 10),
-		AnnotationMessagePath:   c.TerminationMessagePath,
-		AnnotationMessagePolicy: string(c.TerminationMessagePolicy),
+		annotationHash:          pod.ContainerHash(c),
+		annotationRestartCount:  strconv.FormatUint(uint64(attempt), 10),
+		annotationMessagePath:   c.TerminationMessagePath,
+		annotationMessagePolicy: string(c.TerminationMessagePolicy),
 	}
 	if s := p.Spec.TerminationGracePeriodSeconds; s != nil {
-		m[AnnotationGracePeriod] = strconv.FormatInt(*s, 10)
+		m[annotationGracePeriod] = strconv.FormatInt(*s, 10)
 	}
 	if s := p.DeletionGracePeriodSeconds; s != nil {
-		m[AnnotationDeletionGrace] = strconv.FormatInt(*s, 10)
+		m[annotationDeletionGrace] = strconv.FormatInt(*s, 10)
 	}
 	if len(c.Ports) > 0 {
 		b, err := json.Marshal(c.Ports)
 		if err != nil {
 			return nil, fmt.Errorf("cannot encode its ports: %w", err)
 		}
-		m[AnnotationPorts] = string(b)
+		m[annotationPorts] = string(b)
 	}
 	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil {
 		b, err := json.Marshal(c.Lifecycle.PreStop)
 		if err != nil {
 			return nil, fmt.Errorf("cannot encode its preStop hook: %w", err)
 		}
-		m[AnnotationPreStop] = string(b)
+		m[annotationPreStop] = string(b)
 	}
 	return m, nil
 }

@@ -49,7 +49,7 @@ func LinuxResources(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, n Node) *run
 	v := resources.ContainerCgroup(p, c.Resources, n.CFS, n.Capacity)
 	out := &runtimeapi.LinuxContainerResources{
 		CpuShares: v.CPUShares, CpuQuota: v.CPUQuota, CpuPeriod: v.CPUPeriod, MemoryLimitInBytes: v.Memory,
-		OomScoreAdj: OOMScoreAdj(p, c, qos, n.Capacity.Memory),
+		OomScoreAdj: oomScoreAdj(p, c, qos, n.Capacity.Memory),
 	}
 	for _, size := range slices.Sorted(maps.Keys(v.HugePages)) {
 		out.HugepageLimits = append(out.HugepageLimits, &runtimeapi.HugepageLimit{PageSize: resources.PageSize(size), Limit: uint64(v.HugePages[size])})
@@ -75,10 +75,10 @@ func unified(n Node) map[string]string {
 	return values
 }
 
-// OOMScoreAdj ranks a container's processes for the kernel's OOM killer: guaranteed and node-critical pods last, best
+// oomScoreAdj ranks a container's processes for the kernel's OOM killer: guaranteed and node-critical pods last, best
 // effort first, burstable ones by how little of the node's memory they request. A sidecar never goes before the first of
 // the containers that it serves.
-func OOMScoreAdj(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, memoryCapacity int64) int64 {
+func oomScoreAdj(p *v1.Pod, c *v1.Container, qos v1.PodQOSClass, memoryCapacity int64) int64 {
 	if p.Spec.PriorityClassName == nodeCritical && pod.IsCritical(p) {
 		return oomGuaranteed
 	}

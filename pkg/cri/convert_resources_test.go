@@ -37,7 +37,7 @@ func TestOOMScoreAdj_RanksContainers(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			p := &v1.Pod{Spec: tt.spec}
-			if got := OOMScoreAdj(p, &p.Spec.Containers[0], tt.qos, tt.capacity); got != tt.want {
+			if got := oomScoreAdj(p, &p.Spec.Containers[0], tt.qos, tt.capacity); got != tt.want {
 				t.Errorf("OOMScoreAdj() = %d, want %d", got, tt.want)
 			}
 		})
@@ -58,7 +58,7 @@ func TestOOMScoreAdj_SharesThePodsRequestAmongAllThatItHas(t *testing.T) {
 		"two of them, one after the other": {init: []v1.Container{{Resources: memory("256Mi")}, {Resources: memory("128Mi")}}, want: 917},
 	} {
 		p := &v1.Pod{Spec: v1.PodSpec{Resources: &own, InitContainers: tt.init, Containers: []v1.Container{{}}}}
-		if got := OOMScoreAdj(p, &p.Spec.Containers[0], v1.PodQOSBurstable, gi); got != tt.want {
+		if got := oomScoreAdj(p, &p.Spec.Containers[0], v1.PodQOSBurstable, gi); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
@@ -79,7 +79,7 @@ func TestOOMScoreAdj_ASidecarGoesNotBeforeTheFirstThatItServes(t *testing.T) {
 		for _, r := range tt.mains {
 			p.Spec.Containers = append(p.Spec.Containers, v1.Container{Resources: r})
 		}
-		if got := OOMScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != tt.want {
+		if got := oomScoreAdj(p, &p.Spec.InitContainers[0], v1.PodQOSBurstable, gi); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}

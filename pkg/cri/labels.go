@@ -11,12 +11,12 @@ const (
 // Annotations of containers in the runtime: what an agent wants to know of a container when the pod's specification has
 // changed or is gone. The last two, in JSON, are for other programs and for a kubelet that takes the node over.
 const (
-	AnnotationHash          = "io.kubernetes.container.hash"
-	AnnotationRestartCount  = "io.kubernetes.container.restartCount"
-	AnnotationMessagePath   = "io.kubernetes.container.terminationMessagePath"
-	AnnotationMessagePolicy = "io.kubernetes.container.terminationMessagePolicy"
-	AnnotationGracePeriod   = "io.kubernetes.pod.terminationGracePeriod"
-	AnnotationDeletionGrace = "io.kubernetes.pod.deletionGracePeriod"
-	AnnotationPorts         = "io.kubernetes.container.ports"
-	AnnotationPreStop       = "io.kubernetes.container.preStopHandler"
+	annotationHash          = "io.kubernetes.container.hash"
+	annotationRestartCount  = "io.kubernetes.container.restartCount"
+	annotationMessagePath   = "io.kubernetes.container.terminationMessagePath"
+	annotationMessagePolicy = "io.kubernetes.container.terminationMessagePolicy"
+	annotationGracePeriod   = "io.kubernetes.pod.terminationGracePeriod"
+	annotationDeletionGrace = "io.kubernetes.pod.deletionGracePeriod"
+	annotationPorts         = "io.kubernetes.container.ports"
+	annotationPreStop       = "io.kubernetes.container.preStopHandler"
 )

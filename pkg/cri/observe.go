@@ -121,7 +121,7 @@ func (o *Observer) lists(ctx context.Context, uid string) ([]*runtimeapi.PodSand
 	if err == nil {
 		containers, err = o.client.ListContainers(ctx, uid)
 	}
-	if errors.Is(err, ErrIncomplete) {
+	if errors.Is(err, errIncomplete) {
 		err = ofThePod(err)
 	}
 	return boxes, containers, err
@@ -213,7 +213,7 @@ func (o *Observer) container(ctx context.Context, c *runtimeapi.Container) (cont
 		Name:      s.GetMetadata().GetName(),
 		SandboxID: c.PodSandboxId,
 		Attempt:   s.GetMetadata().GetAttempt(),
-		Hash:      s.Annotations[AnnotationHash],
+		Hash:      s.Annotations[annotationHash],
 		State:     containerState(s.State),
 		CreatedAt: timeOf(s.CreatedAt),
 		StartedAt: timeOf(s.StartedAt),

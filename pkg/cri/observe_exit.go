@@ -57,7 +57,7 @@ func (o *Observer) outOfMemory(uid string, c *pod.Container, accounted *int64) {
 func (o *Observer) message(s *runtimeapi.ContainerStatus) string {
 	last := lastWords(s)
 	if last == "" && s.ExitCode != 0 && s.LogPath != "" && o.tail != nil &&
-		s.Annotations[AnnotationMessagePolicy] == string(v1.TerminationMessageFallbackToLogsOnError) {
+		s.Annotations[annotationMessagePolicy] == string(v1.TerminationMessageFallbackToLogsOnError) {
 		if text, err := o.tail(s.LogPath, maxLogLines, maxMessageLog); err == nil {
 			last = text
 		}
@@ -74,7 +74,7 @@ func MessagePath(path string) string { return filepath.Join("/", path) }
 // lastWords reads the end of the file that is mounted at the container's terminationMessagePath: what a program says last is
 // why it ended. A file that cannot be read says nothing: the exit itself matters more.
 func lastWords(s *runtimeapi.ContainerStatus) string {
-	path := s.Annotations[AnnotationMessagePath]
+	path := s.Annotations[annotationMessagePath]
 	if path == "" {
 		return ""
 	}

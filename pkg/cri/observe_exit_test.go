@@ -72,7 +72,7 @@ func TestCutOff_IsAStartThatNobodyWaitedFor(t *testing.T) {
 func wrote(path string, code int32, policy v1.TerminationMessagePolicy) *runtimeapi.ContainerStatus {
 	return &runtimeapi.ContainerStatus{
 		ExitCode: code, LogPath: "/log", Mounts: []*runtimeapi.Mount{{ContainerPath: "/other"}, {ContainerPath: "/end", HostPath: path}},
-		Annotations: map[string]string{AnnotationMessagePath: "/end", AnnotationMessagePolicy: string(policy)},
+		Annotations: map[string]string{annotationMessagePath: "/end", annotationMessagePolicy: string(policy)},
 	}
 }
 
@@ -107,7 +107,7 @@ func TestMessage_IsFoundHoweverItsPathIsWritten(t *testing.T) {
 		"/a/./b": "/a/./b", // as an older agent mounted it
 	} {
 		s := wrote(path, 0, v1.TerminationMessageReadFile)
-		s.Annotations[AnnotationMessagePath], s.Mounts[1].ContainerPath = asked, mounted
+		s.Annotations[annotationMessagePath], s.Mounts[1].ContainerPath = asked, mounted
 		if got := NewObserver(nil, nil, nil).message(s); got != "bye" {
 			t.Errorf("%s, mounted at %s, says %q", asked, mounted, got)
 		}

@@ -98,7 +98,7 @@ func (w *Watcher) say(r remark, err error) {
 	case isDown:
 		w.log.Warn("the container runtime does not answer; pods are not followed until it does", "error", err)
 	case isUp:
-		w.log.Info("following the container runtime", "endpoint", w.client.Endpoint())
+		w.log.Info("following the container runtime", "endpoint", w.client.endpoint)
 	case isWithout:
 		level := slog.LevelWarn
 		if errors.Is(err, ErrUnimplemented) {

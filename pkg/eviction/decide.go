@@ -15,8 +15,8 @@ type observations map[Signal]stats.Amount
 
 func observe(n stats.Node) observations {
 	all := observations{
-		MemoryAvailable: n.Memory, NodefsAvailable: n.Nodefs.Bytes, NodefsInodesFree: n.Nodefs.Inodes,
-		ImagefsAvailable: n.Imagefs.Bytes, ImagefsInodesFree: n.Imagefs.Inodes, PIDAvailable: n.PIDs,
+		memoryAvailable: n.Memory, nodefsAvailable: n.Nodefs.Bytes, nodefsInodesFree: n.Nodefs.Inodes,
+		imagefsAvailable: n.Imagefs.Bytes, imagefsInodesFree: n.Imagefs.Inodes, pidAvailable: n.PIDs,
 	}
 	// A capacity of zero was not measured, or is a file system without a fixed number of inodes.
 	maps.DeleteFunc(all, func(_ Signal, a stats.Amount) bool { return a.Capacity == 0 })
@@ -75,6 +75,6 @@ func near(thresholds []Threshold, o observations) bool {
 	return slices.ContainsFunc(thresholds, func(t Threshold) bool {
 		seen, ok := o[t.Signal]
 		line := t.Value.of(seen.Capacity)
-		return ok && t.Signal == MemoryAvailable && seen.Available < 2*line.Value()
+		return ok && t.Signal == memoryAvailable && seen.Available < 2*line.Value()
 	})
 }

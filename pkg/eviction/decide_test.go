@@ -13,14 +13,14 @@ import (
 const mi = 1 << 20
 
 func memory(available int64) observations {
-	return observations{MemoryAvailable: stats.Amount{Available: available * mi, Capacity: 1000 * mi}}
+	return observations{memoryAvailable: stats.Amount{Available: available * mi, Capacity: 1000 * mi}}
 }
 
 func TestState_Next(t *testing.T) {
-	hard := Threshold{Signal: MemoryAvailable, Value: quantity("100Mi")}
+	hard := Threshold{Signal: memoryAvailable, Value: quantity("100Mi")}
 	reclaim := hard
 	reclaim.Reclaim = quantity("50Mi")
-	soft := Threshold{Signal: MemoryAvailable, Value: Value{Percent: 20}, Soft: true, Grace: 30 * time.Second}
+	soft := Threshold{Signal: memoryAvailable, Value: Value{Percent: 20}, Soft: true, Grace: 30 * time.Second}
 	type look struct {
 		at        int // seconds
 		available int64
@@ -63,7 +63,7 @@ func TestState_WhatIsNotMeasuredIsNotShort(t *testing.T) {
 	}
 	n := stats.Node{Nodefs: stats.FS{Bytes: stats.Amount{Available: 5, Capacity: 100}}, PIDs: stats.Amount{Available: 1, Capacity: 2}}
 	_, due, pressure := (state{}).next(all, observe(n), time.Minute, time.Unix(0, 0))
-	if len(due) != 1 || due[0].Signal != NodefsAvailable || !cmp.Equal(pressure, []v1.NodeConditionType{v1.NodeDiskPressure}) {
+	if len(due) != 1 || due[0].Signal != nodefsAvailable || !cmp.Equal(pressure, []v1.NodeConditionType{v1.NodeDiskPressure}) {
 		t.Errorf("due %v, pressure %v", due, pressure)
 	}
 }

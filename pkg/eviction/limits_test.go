@@ -20,7 +20,7 @@ func TestGuard_TakesUpLimitsWhileItRuns(t *testing.T) {
 		g := m.start(t, func(c *Config) { c.Thresholds = nil })
 		m.expect(t, 25*time.Second)
 		g.SetLimits(Limits{
-			Thresholds: []Threshold{{Signal: MemoryAvailable, Value: quantity("100Mi"), Soft: true, Grace: 20 * time.Second}}, MaxPodGrace: 5 * time.Second,
+			Thresholds: []Threshold{{Signal: memoryAvailable, Value: quantity("100Mi"), Soft: true, Grace: 20 * time.Second}}, MaxPodGrace: 5 * time.Second,
 		})
 		m.expect(t, 49*time.Second)
 		m.expect(t, 51*time.Second, "50s evict a Evicted 5s eviction")

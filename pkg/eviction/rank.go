@@ -34,7 +34,7 @@ func victim(s Signal, pods []*v1.Pod, used map[types.UID]stats.Pod, shared bool)
 		}
 		if known {
 			amount, request := consumption(s, u, resources.Requests(p), shared)
-			c.over, c.exceeds = amount-request, amount > request && s != PIDAvailable
+			c.over, c.exceeds = amount-request, amount > request && s != pidAvailable
 		}
 		all = append(all, c)
 	}
@@ -66,7 +66,7 @@ func consumption(s Signal, u stats.Pod, requests v1.ResourceList, shared bool) (
 			writable.Bytes += c.Writable.Bytes
 			writable.Inodes += c.Writable.Inodes
 		}
-		if s == ImagefsAvailable || s == ImagefsInodesFree {
+		if s == imagefsAvailable || s == imagefsInodesFree {
 			disk = writable
 		} else {
 			disk.Bytes -= writable.Bytes
@@ -74,13 +74,13 @@ func consumption(s Signal, u stats.Pod, requests v1.ResourceList, shared bool) (
 		}
 	}
 	switch s {
-	case MemoryAvailable:
+	case memoryAvailable:
 		return u.WorkingSet, requests.Memory().Value()
-	case NodefsAvailable, ImagefsAvailable:
+	case nodefsAvailable, imagefsAvailable:
 		return disk.Bytes, requests.StorageEphemeral().Value()
-	case NodefsInodesFree, ImagefsInodesFree:
+	case nodefsInodesFree, imagefsInodesFree:
 		return disk.Inodes, 0
-	case PIDAvailable:
+	case pidAvailable:
 		return u.Processes, 0
 	}
 	return 0, 0
@@ -118,7 +118,7 @@ func message(t Threshold, o observations, p *v1.Pod, u stats.Pod) string {
 
 func format(s Signal, amount int64) string {
 	f := resource.BinarySI
-	if s == NodefsInodesFree || s == ImagefsInodesFree || s == PIDAvailable {
+	if s == nodefsInodesFree || s == imagefsInodesFree || s == pidAvailable {
 		f = resource.DecimalSI
 	}
 	return resource.NewQuantity(amount, f).String()

@@ -42,47 +42,47 @@ func TestVictim(t *testing.T) {
 		want   string
 	}{
 		"usage over request comes before priority": {
-			MemoryAvailable, []*v1.Pod{aPod("low", 0, "memory", "100Mi"), aPod("high", 10, "memory", "10Mi")},
+			memoryAvailable, []*v1.Pod{aPod("low", 0, "memory", "100Mi"), aPod("high", 10, "memory", "10Mi")},
 			map[types.UID]stats.Pod{"low": ws(90), "high": ws(11)}, true, "high",
 		},
 		"priority comes before the amount": {
-			MemoryAvailable, []*v1.Pod{aPod("high", 10), aPod("low", 0)},
+			memoryAvailable, []*v1.Pod{aPod("high", 10), aPod("low", 0)},
 			map[types.UID]stats.Pod{"high": ws(500), "low": ws(1)}, true, "low",
 		},
 		"the amount is what is over the request": {
-			MemoryAvailable, []*v1.Pod{aPod("big", 0, "memory", "900Mi"), aPod("greedy", 0)},
+			memoryAvailable, []*v1.Pod{aPod("big", 0, "memory", "900Mi"), aPod("greedy", 0)},
 			map[types.UID]stats.Pod{"big": ws(950), "greedy": ws(60)}, true, "greedy",
 		},
 		"what is not known goes first": {
-			MemoryAvailable, []*v1.Pod{aPod("a", 0), aPod("unknown", 100)}, map[types.UID]stats.Pod{"a": ws(900)}, true, "unknown",
+			memoryAvailable, []*v1.Pod{aPod("a", 0), aPod("unknown", 100)}, map[types.UID]stats.Pod{"a": ws(900)}, true, "unknown",
 		},
 		"critical pods stay": {
-			MemoryAvailable, []*v1.Pod{static, aPod("critical", pod.CriticalPriority), aPod("a", 5)},
+			memoryAvailable, []*v1.Pod{static, aPod("critical", pod.CriticalPriority), aPod("a", 5)},
 			map[types.UID]stats.Pod{"static": ws(900), "critical": ws(900), "a": ws(1)}, true, "a",
 		},
-		"nobody but critical pods": {MemoryAvailable, []*v1.Pod{static}, nil, true, ""},
+		"nobody but critical pods": {memoryAvailable, []*v1.Pod{static}, nil, true, ""},
 		"disk, all in one": {
-			NodefsAvailable, []*v1.Pod{aPod("layer", 0), aPod("data", 0)},
+			nodefsAvailable, []*v1.Pod{aPod("layer", 0), aPod("data", 0)},
 			map[types.UID]stats.Pod{"layer": disk(100, 0), "data": disk(0, 50)}, true, "layer",
 		},
 		"nodefs of its own: writable layers do not count": {
-			NodefsAvailable, []*v1.Pod{aPod("layer", 0), aPod("data", 0)},
+			nodefsAvailable, []*v1.Pod{aPod("layer", 0), aPod("data", 0)},
 			map[types.UID]stats.Pod{"layer": disk(100, 0), "data": disk(0, 50)}, false, "data",
 		},
 		"imagefs of its own: nothing else counts": {
-			ImagefsAvailable, []*v1.Pod{aPod("layer", 0), aPod("data", 0)},
+			imagefsAvailable, []*v1.Pod{aPod("layer", 0), aPod("data", 0)},
 			map[types.UID]stats.Pod{"layer": disk(10, 0), "data": disk(0, 50)}, false, "layer",
 		},
 		"disk requests are respected": {
-			NodefsAvailable, []*v1.Pod{aPod("asked", 0, "ephemeral-storage", "1Gi"), aPod("a", 0)},
+			nodefsAvailable, []*v1.Pod{aPod("asked", 0, "ephemeral-storage", "1Gi"), aPod("a", 0)},
 			map[types.UID]stats.Pod{"asked": disk(0, 500), "a": disk(0, 50)}, true, "a",
 		},
 		"inodes": {
-			NodefsInodesFree, []*v1.Pod{aPod("few", 0), aPod("many", 0, "ephemeral-storage", "1Gi")},
+			nodefsInodesFree, []*v1.Pod{aPod("few", 0), aPod("many", 0, "ephemeral-storage", "1Gi")},
 			map[types.UID]stats.Pod{"few": disk(0, 5), "many": disk(0, 50)}, true, "many",
 		},
 		"processes: priority, then the most": {
-			PIDAvailable, []*v1.Pod{aPod("few", 0), aPod("many", 0), aPod("high", 1)},
+			pidAvailable, []*v1.Pod{aPod("few", 0), aPod("many", 0), aPod("high", 1)},
 			map[types.UID]stats.Pod{"few": {Processes: 1}, "many": {Processes: 9}, "high": {Processes: 99}}, true, "many",
 		},
 	} {
@@ -107,21 +107,21 @@ func TestMessage(t *testing.T) {
 		{Name: "c", WorkingSet: 60 * mi, Writable: stats.Usage{Bytes: 2 * mi}, Logs: stats.Usage{Bytes: mi}}, {Name: "ok", WorkingSet: 60 * mi},
 	}}
 	o := memory(50)
-	o[NodefsAvailable] = stats.Amount{Available: 5 * mi, Capacity: 100 * mi}
-	o[PIDAvailable] = stats.Amount{Available: 5, Capacity: 100}
+	o[nodefsAvailable] = stats.Amount{Available: 5 * mi, Capacity: 100 * mi}
+	o[pidAvailable] = stats.Amount{Available: 5, Capacity: 100}
 	for _, tc := range []struct {
 		t    Threshold
 		want string
 	}{
 		{
-			Threshold{Signal: MemoryAvailable, Value: quantity("100Mi")},
+			Threshold{Signal: memoryAvailable, Value: quantity("100Mi")},
 			"The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. Container c was using 60Mi, request is 0, has larger consumption of memory. ",
 		},
 		{
-			Threshold{Signal: NodefsAvailable, Value: Value{Percent: 10}},
+			Threshold{Signal: nodefsAvailable, Value: Value{Percent: 10}},
 			"The node was low on resource: ephemeral-storage. Threshold quantity: 10Mi, available: 5Mi. Container c was using 3Mi, request is 0, has larger consumption of ephemeral-storage. ",
 		},
-		{Threshold{Signal: PIDAvailable, Value: quantity("10")}, "The node was low on resource: pids. Threshold quantity: 10, available: 5. "},
+		{Threshold{Signal: pidAvailable, Value: quantity("10")}, "The node was low on resource: pids. Threshold quantity: 10, available: 5. "},
 	} {
 		if diff := cmp.Diff(tc.want, message(tc.t, o, p, used)); diff != "" {
 			t.Error(diff)

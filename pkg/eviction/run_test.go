@@ -183,7 +183,7 @@ func TestGuard_SoftThresholdsGiveTheShorterGracePeriod(t *testing.T) {
 		a.Spec.TerminationGracePeriodSeconds = &own
 		m := &machine{node: short(), pods: []*v1.Pod{a}, used: map[types.UID]stats.Pod{"a": {}}}
 		m.start(t, func(c *Config) {
-			c.Thresholds = []Threshold{{Signal: MemoryAvailable, Value: quantity("100Mi"), Soft: true, Grace: 25 * time.Second}}
+			c.Thresholds = []Threshold{{Signal: memoryAvailable, Value: quantity("100Mi"), Soft: true, Grace: 25 * time.Second}}
 			c.MaxPodGrace = 45 * time.Second
 		})
 		m.expect(t, time.Minute, "25s evict a Evicted 45s eviction")

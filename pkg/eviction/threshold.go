@@ -17,12 +17,12 @@ type Signal string
 
 // The signals that thresholds may be set for.
 const (
-	MemoryAvailable   Signal = "memory.available"
-	NodefsAvailable   Signal = "nodefs.available"
-	NodefsInodesFree  Signal = "nodefs.inodesFree"
-	ImagefsAvailable  Signal = "imagefs.available"
-	ImagefsInodesFree Signal = "imagefs.inodesFree"
-	PIDAvailable      Signal = "pid.available"
+	memoryAvailable   Signal = "memory.available"
+	nodefsAvailable   Signal = "nodefs.available"
+	nodefsInodesFree  Signal = "nodefs.inodesFree"
+	imagefsAvailable  Signal = "imagefs.available"
+	imagefsInodesFree Signal = "imagefs.inodesFree"
+	pidAvailable      Signal = "pid.available"
 )
 
 // signalInfo is what a signal stands for.
@@ -33,13 +33,13 @@ type signalInfo struct {
 
 func (s Signal) info() (signalInfo, bool) {
 	switch s {
-	case MemoryAvailable:
+	case memoryAvailable:
 		return signalInfo{v1.ResourceMemory, v1.NodeMemoryPressure}, true
-	case NodefsAvailable, ImagefsAvailable:
+	case nodefsAvailable, imagefsAvailable:
 		return signalInfo{v1.ResourceEphemeralStorage, v1.NodeDiskPressure}, true
-	case NodefsInodesFree, ImagefsInodesFree:
+	case nodefsInodesFree, imagefsInodesFree:
 		return signalInfo{"inodes", v1.NodeDiskPressure}, true
-	case PIDAvailable:
+	case pidAvailable:
 		return signalInfo{"pids", v1.NodePIDPressure}, true
 	}
 	return signalInfo{}, false
@@ -104,7 +104,7 @@ func Parse(s Settings) ([]Threshold, error) {
 
 // order puts memory before all else: a node without it does nothing else either.
 func order(t Threshold) int {
-	if t.Signal == MemoryAvailable {
+	if t.Signal == memoryAvailable {
 		return 0
 	}
 	return 1

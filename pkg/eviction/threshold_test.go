@@ -22,9 +22,9 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Threshold{
-		{Signal: MemoryAvailable, Value: quantity("100Mi")},
-		{Signal: MemoryAvailable, Value: quantity("200Mi"), Soft: true, Grace: 90 * time.Second},
-		{Signal: NodefsAvailable, Value: Value{Percent: 10}, Reclaim: quantity("1Gi")},
+		{Signal: memoryAvailable, Value: quantity("100Mi")},
+		{Signal: memoryAvailable, Value: quantity("200Mi"), Soft: true, Grace: 90 * time.Second},
+		{Signal: nodefsAvailable, Value: Value{Percent: 10}, Reclaim: quantity("1Gi")},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

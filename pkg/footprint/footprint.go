@@ -35,7 +35,7 @@ func Run(ctx context.Context, log *slog.Logger) {
 		}
 		now, err := used()
 		if err == nil && due(before, now, trimmed) {
-			trimmed, err = now, Trim()
+			trimmed, err = now, trim()
 		}
 		if err != nil {
 			log.Warn("cannot give memory back: the agent keeps what it has", "err", err)
@@ -51,9 +51,9 @@ func due(before, now, trimmed time.Duration) bool {
 	return now-before <= rest && now-trimmed >= work
 }
 
-// Trim returns unused heap to the system and unmaps the program's read-only pages. They are clean copies of its file: who
+// trim returns unused heap to the system and unmaps the program's read-only pages. They are clean copies of its file: who
 // needs one again reads it from there. A debugger's breakpoints, which are changes of such pages, are lost.
-func Trim() error {
+func trim() error {
 	debug.FreeOSMemory()
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {

@@ -50,7 +50,7 @@ garbled
 // The test's own program is some megabytes, most of which no test uses.
 func TestTrim_MakesTheProgramSmaller(t *testing.T) {
 	before := resident(t)
-	if err := Trim(); err != nil {
+	if err := trim(); err != nil {
 		t.Fatal(err)
 	}
 	if after := resident(t); after >= before {

@@ -38,8 +38,8 @@ const (
 	maxIndex     = 4 << 20 // bytes of an archive's index.json
 )
 
-// ErrNotContainerd is the error of a runtime that has no containerd API, such as CRI-O.
-var ErrNotContainerd = errors.New("the container runtime has no containerd API to import images with")
+// errNotContainerd is the error of a runtime that has no containerd API, such as CRI-O.
+var errNotContainerd = errors.New("the container runtime has no containerd API to import images with")
 
 var errUnavailable = errors.New("containerd does not answer")
 
@@ -109,7 +109,7 @@ func mapped(err error) error {
 		return fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	if status.Code(err) == codes.Unimplemented {
-		return fmt.Errorf("%w: %w", ErrNotContainerd, err)
+		return fmt.Errorf("%w: %w", errNotContainerd, err)
 	}
 	return err
 }

@@ -75,7 +75,7 @@ func (c *Collector) Run(ctx context.Context) {
 	t := time.NewTicker(gcEvery)
 	defer t.Stop()
 	for {
-		if err := c.Pass(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := c.pass(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("cannot remove unused images", "err", err)
 		}
 		select {
@@ -87,8 +87,8 @@ func (c *Collector) Run(ctx context.Context) {
 	}
 }
 
-// Pass removes what is too old, and then, when the disk is too full, as much as brings it down to the low limit.
-func (c *Collector) Pass(ctx context.Context, now time.Time) error {
+// pass removes what is too old, and then, when the disk is too full, as much as brings it down to the low limit.
+func (c *Collector) pass(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all, err := c.look(ctx, now)

@@ -84,7 +84,7 @@ func TestCollector_RemovesTheLeastRecentlyUsedUntilTheDiskIsDown(t *testing.T) {
 	now := time.Now()
 	pass := func(after time.Duration) error {
 		now = now.Add(after)
-		return c.Pass(t.Context(), now)
+		return c.pass(t.Context(), now)
 	}
 	if err := pass(0); err != nil || s.take() != nil {
 		t.Fatal("the disk is not full: ", err)
@@ -136,7 +136,7 @@ func TestCollector_RemovesImagesThatWereNotUsedForTooLong(t *testing.T) {
 		{2 * time.Minute, nil, []string{"old"}},
 	} {
 		now, n.used = now.Add(p.after), p.used
-		if err := c.Pass(t.Context(), now); err != nil {
+		if err := c.pass(t.Context(), now); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(p.want, s.take()); d != "" {
@@ -168,7 +168,7 @@ func TestCollector_RemovesNothingBlindly(t *testing.T) {
 	s := &shelf{images: []cri.Image{{ID: "a"}}}
 	c := collector(s, &nodeFacts{}, GCLimits{})
 	c.cfg.InUse = func(context.Context) ([]string, error) { return nil, errors.New("the runtime is away") }
-	if err := errors.Join(c.Pass(t.Context(), time.Now()), c.Reclaim(t.Context())); err == nil || s.removed != nil {
+	if err := errors.Join(c.pass(t.Context(), time.Now()), c.Reclaim(t.Context())); err == nil || s.removed != nil {
 		t.Errorf("removed %v, error %v", s.removed, err)
 	}
 }
@@ -207,7 +207,7 @@ func TestCollector_TellsWhichImagesAreThere(t *testing.T) {
 		}
 		return errors.New("the disk is full")
 	}
-	if err := c.Pass(t.Context(), now); err != nil {
+	if err := c.pass(t.Context(), now); err != nil {
 		t.Errorf("what cannot be forgotten keeps images from being removed: %v", err)
 	}
 	if d := cmp.Diff([]string{"a", "b"}, told); d != "" {

@@ -32,7 +32,7 @@ func (p *PodPuller) EnsureVolume(ctx context.Context, pd *v1.Pod, v *v1.ImageVol
 
 // Present reports whether an image is there that the policy lets the pod use without a pull.
 func (p *PodPuller) Present(ctx context.Context, pd *v1.Pod, ref string, policy v1.PullPolicy) (bool, error) {
-	return p.Puller.Present(ctx, Request{Pod: pd, Ref: ref, Policy: policy, Secrets: func() []v1.Secret {
+	return p.Puller.usable(ctx, Request{Pod: pd, Ref: ref, Policy: policy, Secrets: func() []v1.Secret {
 		found, _ := p.secrets(ctx, pd)
 		return found
 	}})

@@ -133,9 +133,9 @@ func effective(policy v1.PullPolicy, latest bool) v1.PullPolicy {
 	return v1.PullIfNotPresent
 }
 
-// Present reports whether an image is there that the policy lets the pod use without a pull. It asks the runtime and the
+// usable reports whether an image is there that the policy lets the pod use without a pull. It asks the runtime and the
 // pod's secrets, no registry and no credential provider, and tells nobody.
-func (p *Puller) Present(ctx context.Context, r Request) (bool, error) {
+func (p *Puller) usable(ctx context.Context, r Request) (bool, error) {
 	ref, latest, err := normalize(r.Ref)
 	if err != nil || effective(r.Policy, latest) == v1.PullAlways {
 		return false, nil

@@ -338,7 +338,7 @@ func TestPresent_LooksAndTellsNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rt, ev := &registry{have: map[string]bool{tt.ref: tt.have}}, &recorded{}
 			p := NewPuller(Config{Runtime: rt, Events: ev})
-			got, err := p.Present(t.Context(), Request{Pod: &v1.Pod{}, Container: "c", Ref: tt.ref, Policy: tt.policy})
+			got, err := p.usable(t.Context(), Request{Pod: &v1.Pod{}, Container: "c", Ref: tt.ref, Policy: tt.policy})
 			if err != nil || got != tt.want || len(rt.pulls)+len(ev.list) > 0 {
 				t.Errorf("Present() = %v, %v; want %v; pulls %q, events %q", got, err, tt.want, rt.pulls, ev.list)
 			}
@@ -367,7 +367,7 @@ func TestPresent_FindsAPrivateImageForThoseWhoMayHaveIt(t *testing.T) {
 		}
 		rt.have[ref] = true
 		for name, secrets := range map[string][]v1.Secret{"mine": {secret}, "none": nil} {
-			got, err := p.Present(t.Context(), Request{Pod: &v1.Pod{}, Ref: ref, Secrets: these(secrets...)})
+			got, err := p.usable(t.Context(), Request{Pod: &v1.Pod{}, Ref: ref, Secrets: these(secrets...)})
 			if err != nil || got != (secrets != nil) {
 				t.Errorf("with %s: %v, %v", name, got, err)
 			}

@@ -55,8 +55,8 @@ type Client struct {
 // does not is away.
 const connectTime = 10 * time.Second
 
-// Scheme knows the API groups that a node needs and no others.
-func Scheme() (*runtime.Scheme, error) {
+// scheme knows the API groups that a node needs and no others.
+func scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, storagev1.AddToScheme, nodev1.AddToScheme,
@@ -82,7 +82,7 @@ func Load(cfg Config) (*rest.Config, error) {
 	if cfg.ClientCert != "" {
 		rc.CertFile, rc.KeyFile, rc.CertData, rc.KeyData = cfg.ClientCert, cfg.ClientCert, nil, nil
 	}
-	scheme, err := Scheme()
+	scheme, err := scheme()
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +111,11 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewForConfig(rc, cmp.Or(cfg.Timeout, time.Minute))
+	return newForConfig(rc, cmp.Or(cfg.Timeout, time.Minute))
 }
 
-// NewForConfig returns a client for a configuration that Load gave. The timeout is that of one request.
-func NewForConfig(rc *rest.Config, timeout time.Duration) (*Client, error) {
+// newForConfig returns a client for a configuration that Load gave. The timeout is that of one request.
+func newForConfig(rc *rest.Config, timeout time.Duration) (*Client, error) {
 	h, err := rest.HTTPClientFor(rc)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the credentials of the kubeconfig: %w", err)
@@ -139,8 +139,8 @@ func (c *Client) Unlimited() (*Client, error) {
 	return newClient(rc, c.http, c.timeout, c.pace)
 }
 
-// Host is the API server's address, as the kubeconfig has it.
-func (c *Client) Host() string { return c.config.Host }
+// host is the API server's address, as the kubeconfig has it.
+func (c *Client) host() string { return c.config.Host }
 
 // Patience is how long an answer is worth waiting for where there is something else to take: least, and longer when the
 // server has taken longer of late.
@@ -221,7 +221,7 @@ func (c *Client) do(ctx context.Context, verb string, k Key, into runtime.Object
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(ctx.Err(), context.Canceled):
-		return fmt.Errorf("cannot %s %s: no answer from %s in %s: %w", verbs(verb), k, c.Host(), took.Round(100*time.Millisecond), err)
+		return fmt.Errorf("cannot %s %s: no answer from %s in %s: %w", verbs(verb), k, c.host(), took.Round(100*time.Millisecond), err)
 	}
 	return fmt.Errorf("cannot %s %s: %w", verbs(verb), k, err)
 }

@@ -16,8 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// ErrServicesUnknown means that the API server has not told the services yet.
-var ErrServicesUnknown = errors.New("services have not yet been read from the API server")
+// errServicesUnknown means that the API server has not told the services yet.
+var errServicesUnknown = errors.New("services have not yet been read from the API server")
 
 // ServiceClient is what ServiceList needs of a client.
 type ServiceClient interface {
@@ -55,7 +55,7 @@ func (l *ServiceList) Run(ctx context.Context) {
 }
 
 // In returns the services of the namespaces, in the order of their names. When the API server does not tell them within 2
-// seconds (more if it is slow), they are as the last pod of these namespaces that started on this node had them, else ErrServicesUnknown.
+// seconds (more if it is slow), they are as the last pod of these namespaces that started on this node had them, else errServicesUnknown.
 func (l *ServiceList) In(ctx context.Context, namespaces ...string) ([]v1.Service, error) {
 	t := time.NewTimer(l.client.Patience(firstAnswer))
 	defer t.Stop()
@@ -66,7 +66,7 @@ func (l *ServiceList) In(ctx context.Context, namespaces ...string) ([]v1.Servic
 		if kept, ok := l.keep.getServices(namespaces); ok {
 			return kept, nil
 		}
-		return nil, ErrServicesUnknown
+		return nil, errServicesUnknown
 	case <-l.first:
 	}
 	return l.told(namespaces), nil

@@ -45,7 +45,7 @@ func TestServiceList_TellsServicesWithAnAddressByNamespace(t *testing.T) {
 
 func TestServiceList_FailsUntilTheAPIServerHasSpoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if _, err := NewServiceList(silent{}, nil, nil).In(t.Context(), "default"); !errors.Is(err, ErrServicesUnknown) {
+		if _, err := NewServiceList(silent{}, nil, nil).In(t.Context(), "default"); !errors.Is(err, errServicesUnknown) {
 			t.Errorf("error is %v", err)
 		}
 	})

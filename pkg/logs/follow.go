@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -85,7 +86,8 @@ func follow(ctx context.Context, log Log, o Options, stdout, stderr io.Writer) e
 		select {
 		case <-ctx.Done():
 		case <-w.Events:
-		case <-w.Errors: // an overflow: something happened
+		case err := <-w.Errors: // an overflow: something happened
+			slog.Debug("following a log", "path", log.Path, "error", err)
 		case <-ask.C:
 			due = true
 		}

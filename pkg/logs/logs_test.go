@@ -188,8 +188,8 @@ func TestRead_WaitsForALogThatIsRotated(t *testing.T) {
 }
 
 func TestRead_SaysThatThereIsNoLog(t *testing.T) {
-	if err := Read(t.Context(), Log{Path: filepath.Join(t.TempDir(), "0.log")}, Options{}, nil, nil); !errors.Is(err, ErrNoLog) {
-		t.Errorf("Read() = %v, want ErrNoLog", err)
+	if err := Read(t.Context(), Log{Path: filepath.Join(t.TempDir(), "0.log")}, Options{}, nil, nil); !errors.Is(err, errNoLog) {
+		t.Errorf("Read() = %v, want errNoLog", err)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestRotator_BoundsLogsOfRunningContainers(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 5 {
 		writeLog(t, log, strings.Repeat(string(rune('a'+i)), 60))
-		if err := r.Pass(t.Context(), now.Add(time.Duration(i)*time.Second)); err != nil {
+		if err := r.pass(t.Context(), now.Add(time.Duration(i)*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestRotator_BoundsLogsOfRunningContainers(t *testing.T) {
 
 	reopenErr = errors.New("no")
 	writeLog(t, log, strings.Repeat("z", 60))
-	if err := r.Pass(t.Context(), now.Add(time.Minute)); !errors.Is(err, reopenErr) {
+	if err := r.pass(t.Context(), now.Add(time.Minute)); !errors.Is(err, reopenErr) {
 		t.Errorf("Pass() = %v, want the runtime's error", err)
 	}
 	if b, err := os.ReadFile(log); err != nil || len(b) != 60 {
@@ -263,7 +263,7 @@ func TestRotator_CompressesAllButTheNewest(t *testing.T) {
 		Running: func(context.Context, string, string, uint32) (string, error) { return "id", nil },
 		Reopen:  func(context.Context, string) error { return nil },
 	})
-	if err := r.Pass(t.Context(), time.Date(2025, 1, 3, 0, 0, 0, 0, time.UTC)); err != nil {
+	if err := r.pass(t.Context(), time.Date(2025, 1, 3, 0, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"0.log.20250101-000000.gz", "0.log.20250102-000000.gz", "0.log.20250103-000000", "0.log.keep"}

@@ -35,7 +35,7 @@ func TestLogs_TakeTheSameHoweverManyFilesThereAre(t *testing.T) {
 		},
 	})
 	most := treetest.Watch(t, func() {
-		if err := r.Pass(t.Context(), time.Now()); err != nil || asked != 1 {
+		if err := r.pass(t.Context(), time.Now()); err != nil || asked != 1 {
 			t.Errorf("asked %d times: %v", asked, err)
 		}
 		if _, err := tidy(filepath.Join(dir, "0.log"), 5); err != nil {

@@ -32,8 +32,8 @@ type Log struct {
 // Running tells whether a container is running; while the runtime does not answer, it is taken to be.
 type Running func(ctx context.Context, containerID string) (bool, error)
 
-// ErrNoLog is the error of a log that is not there: the container was not started, or its log was removed.
-var ErrNoLog = errors.New("there is no log")
+// errNoLog is the error of a log that is not there: the container was not started, or its log was removed.
+var errNoLog = errors.New("there is no log")
 
 // Read copies a log to stdout and stderr, which may be the same writer. The end of the context ends a follower without an
 // error.
@@ -51,7 +51,7 @@ func Read(ctx context.Context, l Log, o Options, stdout, stderr io.Writer) error
 	case err == nil || o.Follow && ctx.Err() != nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist) || missing(l.Path):
-		return fmt.Errorf("cannot read %s: %w: %w", l.Path, ErrNoLog, err)
+		return fmt.Errorf("cannot read %s: %w: %w", l.Path, errNoLog, err)
 	}
 	return fmt.Errorf("cannot read log %s: %w", l.Path, err)
 }

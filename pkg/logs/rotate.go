@@ -75,15 +75,15 @@ func (r *Rotator) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			if err := r.Pass(ctx, now); err != nil && ctx.Err() == nil {
+			if err := r.pass(ctx, now); err != nil && ctx.Err() == nil {
 				r.cfg.Log.Warn("cannot rotate container logs", "error", err)
 			}
 		}
 	}
 }
 
-// Pass rotates every log that is too large once and joins what failed.
-func (r *Rotator) Pass(ctx context.Context, now time.Time) error {
+// pass rotates every log that is too large once and joins what failed.
+func (r *Rotator) pass(ctx context.Context, now time.Time) error {
 	maxSize, maxFiles := r.limits()
 	if maxSize < 0 {
 		return nil

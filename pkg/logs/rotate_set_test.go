@@ -32,11 +32,11 @@ func TestRotator_RotatesWithItsWorkersAtTheSizeSetLast(t *testing.T) {
 	for i := range workers {
 		writeLog(t, filepath.Join(root, fmt.Sprintf("ns_web_uid%d", i), "main", "0.log"), strings.Repeat("x", 60))
 	}
-	if err := r.Pass(t.Context(), time.Now()); err != nil {
+	if err := r.pass(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	r.Set(50, 2)
-	if err := r.Pass(t.Context(), time.Now()); err != nil {
+	if err := r.pass(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	rotated, err := filepath.Glob(filepath.Join(root, "*", "main", "0.log.*"))

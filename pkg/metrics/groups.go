@@ -35,7 +35,7 @@ type measured struct {
 }
 
 // system reads the root group and those of the system. One that is gone is left out.
-func (c *Collector) system(r *Readings) error {
+func (c *Collector) system(r *readings) error {
 	reader := cgroupstat.NewReader(c.cfg.Cgroups.V2())
 	root, err := c.measure(reader, SystemGroup{Path: "/"})
 	r.Root = root
@@ -63,7 +63,7 @@ func (c *Collector) measure(reader *cgroupstat.Reader, g SystemGroup) (measured,
 
 // groups reads the groups of pods and containers, for what runtimes do not tell: swap, where the machine has any, and
 // pressure, where the kernel measures it. A group that is gone is left out.
-func (c *Collector) groups(r *Readings) {
+func (c *Collector) groups(r *readings) {
 	if v2 := c.cfg.Cgroups.V2(); r.Machine.Swap.Capacity == 0 && !(v2 && r.Full) {
 		return
 	}

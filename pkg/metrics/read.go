@@ -52,10 +52,10 @@ func NewCollector(c Config) *Collector {
 }
 
 // Begin reads what the first request's rates are the difference to.
-func (c *Collector) Begin() error { return c.system(&Readings{}) }
+func (c *Collector) Begin() error { return c.system(&readings{}) }
 
-// Readings are what one request found.
-type Readings struct {
+// readings are what one request found.
+type readings struct {
 	At        time.Time
 	Full      bool // not CPU and memory alone
 	Node      *v1.Node
@@ -73,10 +73,10 @@ type Readings struct {
 	Network   []statsapi.InterfaceStats
 }
 
-// Read measures. Disks, networks and pressure are measured only when full is set. What cannot be measured is missing, and in
+// read measures. Disks, networks and pressure are measured only when full is set. What cannot be measured is missing, and in
 // the error.
-func (c *Collector) Read(ctx context.Context, full bool) (Readings, error) {
-	r := Readings{At: time.Now(), Full: full, Node: c.cfg.Node(), Boot: c.cfg.Boot, Pods: c.cfg.Pods()}
+func (c *Collector) read(ctx context.Context, full bool) (readings, error) {
+	r := readings{At: time.Now(), Full: full, Node: c.cfg.Node(), Boot: c.cfg.Boot, Pods: c.cfg.Pods()}
 	var err, machine error
 	r.Sandboxes, err = c.sandboxes(ctx)
 	r.Machine, machine = c.cfg.Stats.Node(ctx)
@@ -102,7 +102,7 @@ func (c *Collector) sandboxes(ctx context.Context) (map[types.UID]*runtimeapi.Po
 }
 
 // more measures what is beside CPU and memory.
-func (c *Collector) more(ctx context.Context, r *Readings) error {
+func (c *Collector) more(ctx context.Context, r *readings) error {
 	var network, walk, images error
 	r.Network, network = interfaces()
 	r.Claims = c.measuredClaims(r.Pods)

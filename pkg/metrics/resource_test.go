@@ -22,7 +22,7 @@ import (
 // would make the whole answer an error.
 func TestResource_TellsEachContainerOnce(t *testing.T) {
 	start := time.Unix(1000, 0)
-	r := Readings{Node: &v1.Node{}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
+	r := readings{Node: &v1.Node{}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
 	for i, uid := range []types.UID{"later", "earlier"} {
 		p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: uid}}
 		p.Status.Phase, p.Status.StartTime = v1.PodRunning, &metav1.Time{Time: start.Add(time.Duration(-i) * time.Hour)}
@@ -42,10 +42,10 @@ func TestResource_TellsEachContainerOnce(t *testing.T) {
 }
 
 // told are the series of pods and containers in /metrics/resource.
-func told(t *testing.T, r Readings) (out []string) {
+func told(t *testing.T, r readings) (out []string) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(once(newResourceDescs().series(Summary(r), false))); err != nil {
+	if err := registry.Register(once(newResourceDescs().series(summary(r), false))); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()
@@ -78,7 +78,7 @@ func TestResource_TellsNoStartOfWhatIsNotMeasured(t *testing.T) {
 		}
 		linux.Containers = append(linux.Containers, c)
 	}
-	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": {Linux: linux}}}
+	r := readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": {Linux: linux}}}
 	want := []string{"container_cpu_usage_seconds_total runs 3", "container_memory_working_set_bytes runs 5", "container_start_time_seconds runs 1000", "container_swap_limit_bytes runs 0", "container_swap_usage_bytes runs 0", "pod_swap_usage_bytes ns 0"}
 	if diff := cmp.Diff(want, told(t, r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -90,12 +90,12 @@ func TestResource_HasTheNamesOfAKubelet(t *testing.T) {
 	p, s := aPod("u")
 	s.Linux.Memory.WorkingSetBytes = &runtimeapi.UInt64Value{Value: 5}
 	p.Status.ContainerStatuses = []v1.ContainerStatus{{Name: "c", State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Unix(1000, 0)}}}}
-	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}, Machine: stats.Node{Memory: stats.Amount{Capacity: 1}}}
+	r := readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}, Machine: stats.Node{Memory: stats.Amount{Capacity: 1}}}
 	r.Sandboxes["u"].Linux.Containers[0].Swap = &runtimeapi.SwapUsage{
 		SwapUsageBytes: &runtimeapi.UInt64Value{Value: 3}, SwapAvailableBytes: &runtimeapi.UInt64Value{Value: 4},
 	}
 	w := httptest.NewRecorder()
-	serve(w, httptest.NewRequest(http.MethodGet, "/", nil), newResourceDescs().series(Summary(r), false))
+	serve(w, httptest.NewRequest(http.MethodGet, "/", nil), newResourceDescs().series(summary(r), false))
 	var got []string
 	for line := range strings.Lines(w.Body.String()) {
 		if text, ok := strings.CutPrefix(line, "# TYPE "); ok {
@@ -118,13 +118,13 @@ func TestResource_HasTheNamesOfAKubelet(t *testing.T) {
 
 // What an init container uses was not to be seen until it had ended.
 func TestSummary_TellsOfPodsThatInitialise(t *testing.T) {
-	r := Readings{Node: &v1.Node{}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
+	r := readings{Node: &v1.Node{}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{}}
 	for _, phase := range []v1.PodPhase{"", v1.PodPending, v1.PodRunning, v1.PodSucceeded, v1.PodFailed} {
 		r.Pods = append(r.Pods, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p" + string(phase), UID: types.UID("u" + phase)}, Status: v1.PodStatus{Phase: phase}})
 		r.Sandboxes[types.UID("u"+phase)] = &runtimeapi.PodSandboxStats{}
 	}
 	var got []string
-	for _, p := range Summary(r).Pods {
+	for _, p := range summary(r).Pods {
 		got = append(got, p.PodRef.Name)
 	}
 	if diff := cmp.Diff([]string{"p", "pPending", "pRunning"}, got); diff != "" {

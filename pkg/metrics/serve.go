@@ -18,14 +18,14 @@ const patience = 20 * time.Second
 func (c *Collector) ServeSummary(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	readings, err := c.Read(ctx, r.URL.Query().Get("only_cpu_and_memory") != "true")
+	readings, err := c.read(ctx, r.URL.Query().Get("only_cpu_and_memory") != "true")
 	if err != nil {
 		slog.Warn("a summary lacks what could not be measured", "err", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
-	if err := e.Encode(Summary(readings)); err != nil {
+	if err := e.Encode(summary(readings)); err != nil {
 		slog.Debug("cannot send a summary", "err", err)
 	}
 }
@@ -33,14 +33,14 @@ func (c *Collector) ServeSummary(w http.ResponseWriter, r *http.Request) {
 // Resource is the handler of /metrics/resource.
 func (c *Collector) Resource() http.Handler {
 	d := newResourceDescs()
-	return c.handler(func(r Readings, failed bool) []series { return d.series(Summary(r), failed) })
+	return c.handler(func(r readings, failed bool) []series { return d.series(summary(r), failed) })
 }
 
-func (c *Collector) handler(make func(r Readings, failed bool) []series) http.Handler {
+func (c *Collector) handler(make func(r readings, failed bool) []series) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		readings, err := c.Read(ctx, false)
+		readings, err := c.read(ctx, false)
 		if err != nil {
 			slog.Warn("metrics lack what could not be measured", "path", r.URL.Path, "err", err)
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
 
-// Summary puts readings into the form of /stats/summary. Pods that initialise are in it, those that have ended are not.
-func Summary(r Readings) *statsapi.Summary {
+// summary puts readings into the form of /stats/summary. Pods that initialise are in it, those that have ended are not.
+func summary(r readings) *statsapi.Summary {
 	out := &statsapi.Summary{Node: node(r), Pods: []statsapi.PodStats{}}
 	for _, p := range r.Pods {
 		if s := r.Sandboxes[p.UID]; s != nil && p.Status.Phase != v1.PodSucceeded && p.Status.Phase != v1.PodFailed {
@@ -30,7 +30,7 @@ func Summary(r Readings) *statsapi.Summary {
 	return out
 }
 
-func podStats(r Readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsapi.PodStats {
+func podStats(r readings, p *v1.Pod, s *runtimeapi.LinuxPodSandboxStats) statsapi.PodStats {
 	out := statsapi.PodStats{
 		PodRef: statsapi.PodReference{Name: p.Name, Namespace: p.Namespace, UID: string(p.UID)},
 		CPU:    cpu(s.GetCpu()), Memory: memory(s.GetMemory()), IO: diskIO(s.GetIo()), Containers: []statsapi.ContainerStats{},
@@ -87,7 +87,7 @@ func newest(all []*runtimeapi.ContainerStats) []*runtimeapi.ContainerStats {
 	return slices.Collect(maps.Values(byName))
 }
 
-func containerStats(r Readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk stats.Pod) statsapi.ContainerStats {
+func containerStats(r readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk stats.Pod) statsapi.ContainerStats {
 	out := statsapi.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory()), IO: diskIO(c.GetIo())}
 	group, read := r.Groups[c.GetAttributes().GetId()]
 	if out.Memory != nil { // it runs
@@ -117,7 +117,7 @@ func containerStats(r Readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk st
 }
 
 // used is what files take of the node's file system.
-func used(r Readings, u stats.Usage) *statsapi.FsStats {
+func used(r readings, u stats.Usage) *statsapi.FsStats {
 	out := fs(metav1.NewTime(r.At), r.Machine.Nodefs)
 	if out == nil {
 		out = &statsapi.FsStats{Time: metav1.NewTime(r.At)}
@@ -163,7 +163,7 @@ func limited(available *runtimeapi.UInt64Value) *uint64 {
 }
 
 // swap is what the kernel counts of a group. Where the machine has no swap, that is nothing, and the group is not read.
-func swap(r Readings, group cgroupstat.Stat, read bool) *statsapi.SwapStats {
+func swap(r readings, group cgroupstat.Stat, read bool) *statsapi.SwapStats {
 	switch {
 	case read:
 		return groupSwap(group)

@@ -10,7 +10,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
 
-func node(r Readings) statsapi.NodeStats {
+func node(r readings) statsapi.NodeStats {
 	now := metav1.NewTime(r.At)
 	n := statsapi.NodeStats{NodeName: r.Node.Name, StartTime: metav1.NewTime(r.Boot), CPU: groupCPU(r.Root), SystemContainers: system(r)}
 	if m := r.Machine.Memory; m.Capacity > 0 {
@@ -37,7 +37,7 @@ func node(r Readings) statsapi.NodeStats {
 	return n
 }
 
-func system(r Readings) (out []statsapi.ContainerStats) {
+func system(r readings) (out []statsapi.ContainerStats) {
 	for _, m := range r.System {
 		s := statsapi.ContainerStats{
 			Name: m.Name, StartTime: metav1.NewTime(m.Start), CPU: groupCPU(m), Memory: groupMemory(m.Stat), Swap: groupSwap(m.Stat),

@@ -65,9 +65,9 @@ func TestSummary_FillsInWhatTheRuntimeDoesNotTell(t *testing.T) {
 	root.group(t, "/kubepods/podu/cri-containerd-c0ffee.scope", "1", "100")
 	c := NewCollector(Config{Cgroups: root})
 	p, s := aPod("u")
-	r := Readings{Full: true, Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}}
+	r := readings{Full: true, Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}}
 	c.groups(&r)
-	got := Summary(r).Pods[0]
+	got := summary(r).Pods[0]
 	for name, part := range map[string]struct {
 		cpu    *statsapi.CPUStats
 		memory *statsapi.MemoryStats
@@ -96,16 +96,16 @@ func TestSummary_FillsInWhatTheRuntimeDoesNotTell(t *testing.T) {
 func TestSummary_ReadsNoGroupsOfPodsInVain(t *testing.T) {
 	c := NewCollector(Config{Cgroups: tree(t.TempDir())})
 	p, s := aPod("u")
-	r := Readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}}
+	r := readings{Node: &v1.Node{}, Pods: []*v1.Pod{p}, Sandboxes: map[types.UID]*runtimeapi.PodSandboxStats{"u": s}}
 	c.groups(&r)
 	if r.Groups != nil {
 		t.Errorf("%d groups were read", len(r.Groups))
 	}
-	if got := Summary(r).Pods[0]; got.Swap == nil || *got.Swap.SwapUsageBytes != 0 || *got.Containers[0].Swap.SwapUsageBytes != 0 {
+	if got := summary(r).Pods[0]; got.Swap == nil || *got.Swap.SwapUsageBytes != 0 || *got.Containers[0].Swap.SwapUsageBytes != 0 {
 		t.Errorf("a machine without swap: %+v", got)
 	}
 	r.Machine.Swap.Capacity = 1 << 30
-	if got := Summary(r).Pods[0]; got.Swap != nil || got.Containers[0].Swap != nil {
+	if got := summary(r).Pods[0]; got.Swap != nil || got.Containers[0].Swap != nil {
 		t.Errorf("swap that was not read: %+v", got)
 	}
 }
@@ -118,7 +118,7 @@ func TestSummary_OfTheNode(t *testing.T) {
 	c := NewCollector(Config{Cgroups: root, System: func() []SystemGroup {
 		return []SystemGroup{{Name: "pods", Path: "/kubepods", Start: made}, {Name: "runtime", Path: "/gone"}}
 	}})
-	r := Readings{
+	r := readings{
 		Full: true, Node: &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, Images: &stats.Usage{Bytes: 5, Inodes: 6}, Layers: &stats.Usage{Bytes: 7, Inodes: 8},
 		Machine: stats.Node{
 			Memory: stats.Amount{Available: 1, Capacity: 200}, MemoryWS: 99, Swap: stats.Amount{Available: 3, Capacity: 10},
@@ -130,7 +130,7 @@ func TestSummary_OfTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Root.Pressure = cgroupstat.Pressure{CPU: &cgroupstat.Stall{Some: cgroupstat.Share{Avg10: 1, Avg60: 2, Avg300: 3, Total: 4}, Full: cgroupstat.Share{Total: 5}}}
-	got := Summary(r).Node
+	got := summary(r).Node
 	if len(got.SystemContainers) != 1 {
 		t.Fatalf("system containers %+v", got.SystemContainers)
 	}
@@ -153,7 +153,7 @@ func TestSummary_OfTheNode(t *testing.T) {
 		t.Errorf("pressure on disks is told of %v and %v", got.IO, pods.IO)
 	}
 	r.Full = false
-	if got := Summary(r).Node; got.Fs != nil || got.Network != nil || got.Runtime != nil || got.SystemContainers[0].IO != nil || got.Swap == nil {
+	if got := summary(r).Node; got.Fs != nil || got.Network != nil || got.Runtime != nil || got.SystemContainers[0].IO != nil || got.Swap == nil {
 		t.Errorf("CPU and memory alone: %+v", got)
 	}
 }

@@ -111,7 +111,7 @@ func (a *Agent) Node() *v1.Node {
 	if len(n.Status.Allocatable) > 0 {
 		return n
 	}
-	capacity := a.cfg.Facts.Machine.Capacity(a.cfg.Facts.MaxPods)
+	capacity := a.cfg.Facts.Machine.capacity(a.cfg.Facts.MaxPods)
 	allocatable, err := Allocatable(capacity, a.cfg.Facts.Reserved)
 	if err != nil {
 		return n // the pass tells it

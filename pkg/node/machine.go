@@ -64,8 +64,8 @@ func ReadMachine(sysRoot, rootDir string) (Machine, error) {
 	return m, errors.Join(errs...)
 }
 
-// Capacity is what the machine has for pods and for itself.
-func (m Machine) Capacity(maxPods int64) v1.ResourceList {
+// capacity is what the machine has for pods and for itself.
+func (m Machine) capacity(maxPods int64) v1.ResourceList {
 	l := v1.ResourceList{
 		v1.ResourceCPU:              *resource.NewQuantity(m.CPUs, resource.DecimalSI),
 		v1.ResourceMemory:           *resource.NewQuantity(m.Memory, resource.BinarySI),

@@ -44,7 +44,7 @@ type Facts struct {
 // volumes, addresses of a cloud provider), the facts and an observation.
 func Status(old v1.NodeStatus, f Facts, o Observation, now time.Time) (v1.NodeStatus, error) {
 	s := *old.DeepCopy()
-	s.Capacity = f.Machine.Capacity(f.MaxPods)
+	s.Capacity = f.Machine.capacity(f.MaxPods)
 	allocatable, err := Allocatable(s.Capacity, f.Reserved)
 	if err != nil {
 		return old, fmt.Errorf("cannot compute what pods may use: %w", err)

@@ -39,7 +39,7 @@ func (c CFS) limit(milli int64) (quota, period int64) {
 		return 0, 0
 	}
 	period = cmp.Or(c.Period, DefaultCPUPeriod).Microseconds()
-	return CPUQuota(milli, period), period
+	return cpuQuota(milli, period), period
 }
 
 // Capacity is what a node has, and some cgroup of it may use.
@@ -48,8 +48,8 @@ type Capacity struct {
 	HugePages          map[string]int64 // bytes, by page size as resource names have it; of every size that the kernel has
 }
 
-// ReservedPIDs is the name under which kubeReserved and systemReserved keep process IDs from pods.
-const ReservedPIDs v1.ResourceName = "pid"
+// reservedPIDs is the name under which kubeReserved and systemReserved keep process IDs from pods.
+const reservedPIDs v1.ResourceName = "pid"
 
 // NodeCgroup derives the values of the cgroup of all pods from what the node has and what is reserved (node allocatable).
 // Eviction thresholds are not taken off: they are crossed before the kernel kills. Reserves that leave pods nothing are an
@@ -59,7 +59,7 @@ func NodeCgroup(c Capacity, reserved ...v1.ResourceList) (CgroupValues, error) {
 	for _, r := range reserved {
 		milli -= r.Cpu().MilliValue()
 		memory -= r.Memory().Value()
-		held := r[ReservedPIDs]
+		held := r[reservedPIDs]
 		pids -= held.Value()
 	}
 	if milli <= 0 || memory <= 0 || pids <= 0 && c.PIDs > 0 {
@@ -207,8 +207,8 @@ func CPUWeight(shares int64) int64 {
 	return 1 + (min(max(shares, 2), 262144)-2)*9999/262142
 }
 
-// CPUQuota is the CFS quota in microseconds of a CPU limit in milli-CPU, at least the kernel's 1000; zero for no limit.
-func CPUQuota(milli, period int64) int64 {
+// cpuQuota is the CFS quota in microseconds of a CPU limit in milli-CPU, at least the kernel's 1000; zero for no limit.
+func cpuQuota(milli, period int64) int64 {
 	if milli <= 0 {
 		return 0
 	}

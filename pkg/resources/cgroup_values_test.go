@@ -116,7 +116,7 @@ func TestCPUWeight_SpreadsSharesEvenly(t *testing.T) {
 
 func TestCPUQuota_SaturatesForLimitsThatNoMachineHas(t *testing.T) {
 	for _, milli := range []int64{1 << 50, 1<<63 - 1} {
-		if q, s := CPUQuota(milli, 1_000_000), CPUShares(milli); q <= 0 || s != 262144 {
+		if q, s := cpuQuota(milli, 1_000_000), CPUShares(milli); q <= 0 || s != 262144 {
 			t.Errorf("%d milli-CPU: quota %d, shares %d", milli, q, s)
 		}
 	}

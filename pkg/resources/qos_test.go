@@ -94,7 +94,7 @@ func TestCPUShares_StayWithinTheKernelsBounds(t *testing.T) {
 		}
 	}
 	for milli, want := range map[int64]int64{0: 0, 1: 1000, 100: 10000, 2500: 250000} {
-		if got := CPUQuota(milli, 100000); got != want {
+		if got := cpuQuota(milli, 100000); got != want {
 			t.Errorf("CPUQuota(%d) = %d, want %d", milli, got, want)
 		}
 	}

@@ -84,12 +84,6 @@ func (cfg NodeConfig) tls() *tls.Config {
 	return c
 }
 
-// Addr is where the server listens.
-func (n *Node) Addr() net.Addr { return n.listener.Addr() }
-
-// Close gives up the address of a server that is not run.
-func (n *Node) Close() error { return n.listener.Close() }
-
 // Run serves until ctx ends.
 func (n *Node) Run(ctx context.Context) error {
 	return run(ctx, n.server, func() error { return n.server.ServeTLS(n.listener, "", "") })

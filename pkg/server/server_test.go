@@ -426,7 +426,7 @@ func TestNode_AuthenticatesAndAuthorizesBeforeItAnswers(t *testing.T) {
 	ask := func(path, token string, certs ...tls.Certificate) (int, error) {
 		t.Helper()
 		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs}}}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.Addr().String()+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.listener.Addr().String()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

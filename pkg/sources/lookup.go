@@ -29,7 +29,7 @@ func NewLookup(api *kube.Objects) *Lookup {
 }
 
 // Swap makes these the objects of files. It reports whether they differ from those before.
-func (l *Lookup) Swap(o Objects) (changed bool) { return !l.files.Swap(&o).Equal(o) }
+func (l *Lookup) Swap(o Objects) (changed bool) { return !l.files.Swap(&o).equal(o) }
 
 // either returns what the files have, else what the API server has. When neither has it, the error is the API server's
 // where there is one that may be asked, else the files' own, which says what to add.
@@ -79,7 +79,7 @@ func (l *Lookup) PersistentVolume(ctx context.Context, name string) (*v1.Persist
 
 func (l *Lookup) RuntimeClass(ctx context.Context, name string) (*nodev1.RuntimeClass, error) {
 	return either(l,
-		func(f *Objects) (*nodev1.RuntimeClass, error) { return f.RuntimeClass(ctx, name) },
+		func(f *Objects) (*nodev1.RuntimeClass, error) { return f.runtimeClass(ctx, name) },
 		func(a *kube.Objects) (*nodev1.RuntimeClass, error) { return a.RuntimeClass(ctx, name) })
 }
 

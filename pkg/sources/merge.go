@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -19,12 +18,6 @@ type Set struct {
 	Objects  Objects                          // from files and URLs
 	Problems []manifest.Problem               // that stand now
 	Complete map[pod.Source]bool              // sources that have said all they hold; see Update.Partial
-}
-
-// Change is what distinguishes two sets. A pod whose content changed under one UID is in Changed; a static pod that is
-// edited has a new UID, so that it is in Removed and in Added: the new one may only start when the old one has gone.
-type Change struct {
-	Added, Changed, Removed []pod.Desired
 }
 
 // Merge forms the set from the latest update of each source, in any order. Where two say something of one UID or one
@@ -104,26 +97,3 @@ func deletion(p *v1.Pod) *pod.Stop {
 	}
 	return &pod.Stop{By: string(pod.SourceAPI), Grace: grace, At: begun, Remove: true}
 }
-
-// Since compares with an earlier set. The zero Set has no pods.
-func (s Set) Since(old Set) Change {
-	var c Change
-	for uid, d := range s.Pods {
-		switch was, ok := old.Pods[uid]; {
-		case !ok:
-			c.Added = append(c.Added, d)
-		case was.Pod != d.Pod && !equality.Semantic.DeepEqual(was.Pod, d.Pod):
-			c.Changed = append(c.Changed, d)
-		}
-	}
-	for uid, was := range old.Pods {
-		if _, ok := s.Pods[uid]; !ok {
-			c.Removed = append(c.Removed, was)
-		}
-	}
-	return c
-}
-
-// Keep reports whether a pod that runs from before this process started, and is not in the set, must be left alone: its
-// source has not said yet all that it holds. A source that is not configured is complete once an empty update of it is merged.
-func (s Set) Keep(source pod.Source) bool { return !s.Complete[source] }

@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -20,29 +19,6 @@ func uidPod(uid, name string, change ...func(*v1.Pod)) *v1.Pod {
 		c(p)
 	}
 	return p
-}
-
-func names(ds []pod.Desired) string {
-	var out []string
-	for _, d := range ds {
-		out = append(out, d.Pod.Name)
-	}
-	return strings.Join(out, " ")
-}
-
-func TestMerge_TellsWhatChanged(t *testing.T) {
-	same := uidPod("1", "same")
-	old := Merge(Update{Source: pod.SourceFile, Pods: []*v1.Pod{same, uidPod("2", "gone")}},
-		Update{Source: pod.SourceAPI, Pods: []*v1.Pod{uidPod("3", "api"), uidPod("5", "copied")}})
-	set := Merge(Update{Source: pod.SourceFile, Pods: []*v1.Pod{same, uidPod("4", "new")}},
-		Update{Source: pod.SourceAPI, Pods: []*v1.Pod{uidPod("3", "api", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} }), uidPod("5", "copied")}})
-	c := set.Since(old)
-	if d := cmp.Diff([]string{"new", "api", "gone"}, []string{names(c.Added), names(c.Changed), names(c.Removed)}); d != "" {
-		t.Error(d)
-	}
-	if first := old.Since(Set{}); len(first.Added) != 4 || len(first.Removed) != 0 {
-		t.Errorf("%+v", first)
-	}
 }
 
 func TestMerge_KeepsPodsOfOneNameFromTwoSourcesApart(t *testing.T) {
@@ -104,8 +80,8 @@ func TestMerge_StopsAPodUnderDeletion(t *testing.T) {
 
 func TestMerge_KeepsStrangersUntilTheSourceIsComplete(t *testing.T) {
 	set := Merge(Update{Source: pod.SourceFile, Partial: true}, Update{Source: pod.SourceAPI})
-	if !set.Keep(pod.SourceFile) || set.Keep(pod.SourceAPI) || !set.Keep(pod.SourceHTTP) {
-		t.Errorf("complete %v", set.Complete)
+	if d := cmp.Diff(map[pod.Source]bool{pod.SourceFile: false, pod.SourceAPI: true}, set.Complete); d != "" {
+		t.Errorf("complete (-want +got):\n%s", d)
 	}
 }
 

@@ -27,8 +27,8 @@ type Objects struct {
 	Classes    map[string]*nodev1.RuntimeClass
 }
 
-// Equal reports whether two sets hold the same objects. It is cheap where both share them, as successive sets do.
-func (o Objects) Equal(p Objects) bool { return equality.Semantic.DeepEqual(o, p) }
+// equal reports whether two sets hold the same objects. It is cheap where both share them, as successive sets do.
+func (o Objects) equal(p Objects) bool { return equality.Semantic.DeepEqual(o, p) }
 
 func newObjects() Objects {
 	return Objects{
@@ -128,8 +128,8 @@ func (o Objects) PersistentVolume(_ context.Context, name string) (*v1.Persisten
 	return nil, missing("PersistentVolume", "persistentvolumes", "", name)
 }
 
-// RuntimeClass returns a runtime class of the files.
-func (o Objects) RuntimeClass(_ context.Context, name string) (*nodev1.RuntimeClass, error) {
+// runtimeClass returns a runtime class of the files.
+func (o Objects) runtimeClass(_ context.Context, name string) (*nodev1.RuntimeClass, error) {
 	if c := o.Classes[name]; c != nil {
 		return c, nil
 	}

@@ -69,7 +69,7 @@ func (w *watcher) arm() {
 	}
 	for _, wd := range old {
 		if wd != 0 && wd != w.dir && wd != w.up {
-			w.control(func(fd int) { unix.InotifyRmWatch(fd, uint32(wd)) }) // it may be gone with its directory
+			w.control(func(fd int) { _, _ = unix.InotifyRmWatch(fd, uint32(wd)) }) // it may be gone with its directory
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (w *watcher) add(path string, mask uint32) int32 {
 
 func (w *watcher) control(f func(fd int)) {
 	if c, err := w.file.SyscallConn(); err == nil {
-		c.Control(func(fd uintptr) { f(int(fd)) }) // fails once the file is closed: then nothing is watched
+		_ = c.Control(func(fd uintptr) { f(int(fd)) }) // fails once the file is closed: then nothing is watched
 	}
 }
 

@@ -112,8 +112,8 @@ func TestFields_AreTakenAsAKubeletTakesThem(t *testing.T) {
 			ours.add(what, taken(t, path, value))
 		}
 	}
-	var names Names
-	if d, _ := Differences(Fields, names.normal(theirs), names.normal(ours), known); len(d) > 0 {
+	var names names
+	if d, _ := Differences(fieldsCase, names.normal(theirs), names.normal(ours), known); len(d) > 0 {
 		t.Errorf("only the kubelet (-) and only the agent (+):\n%s", strings.Join(d, "\n"))
 	}
 	for _, k := range known {

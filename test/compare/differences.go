@@ -60,11 +60,11 @@ func (k *Known) compile() (err error) {
 // moment is what stands before a line that was looked at on the way, or is of another pod.
 var moment = regexp.MustCompile(`^(step \d+|beside \S+) `)
 
-// Fields is the name that the fields of a configuration have among the cases: they are compared by themselves, see config_test.go.
-const Fields = "fields"
+// fieldsCase is the name that the fields of a configuration have among the cases: they are compared by themselves, see config_test.go.
+const fieldsCase = "fields"
 
 // OfFields reports whether an entry is of the fields of a configuration alone.
-func (k *Known) OfFields() bool { return len(k.Cases) == 1 && k.Cases[0] == Fields }
+func (k *Known) OfFields() bool { return len(k.Cases) == 1 && k.Cases[0] == fieldsCase }
 
 func (k *Known) explains(name, line string) bool {
 	line = moment.ReplaceAllString(line, "")
@@ -100,8 +100,8 @@ func Differences(name string, kubelet, agent Lines, known []*Known) (unknown, ex
 	return unknown, exact
 }
 
-// Document is docs/differences.md.
-func Document(known []*Known) string {
+// document is docs/differences.md.
+func document(known []*Known) string {
 	var b strings.Builder
 	b.WriteString(`# Differences from the kubelet
 

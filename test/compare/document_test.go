@@ -14,7 +14,7 @@ func TestDocument_IsTheListOfDifferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Document(known)
+	want := document(known)
 	if *update {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

@@ -107,12 +107,12 @@ func keysOf(list []any) []string {
 	return names
 }
 
-// Names are what is called otherwise on another machine, in another run, or by another agent: the text, and what is written
+// names are what is called otherwise on another machine, in another run, or by another agent: the text, and what is written
 // instead. Of two that both fit, the longer one is taken.
-type Names map[string]string
+type names map[string]string
 
 // addPod names a pod's addresses, and the hash of a static one.
-func (n Names) addPod(s *seen) {
+func (n names) addPod(s *seen) {
 	for _, st := range s.statuses {
 		for _, ip := range st.PodIPs {
 			n[ip.IP] = "<pod-ip>"
@@ -124,7 +124,7 @@ func (n Names) addPod(s *seen) {
 // anyUID is one that an API server gives, or a static pod's, which is a hash of its manifest: none that an author wrote.
 var anyUID = regexp.MustCompile(`^[0-9a-f-]{32,36}$`)
 
-func (n Names) addUID(uid string) {
+func (n names) addUID(uid string) {
 	if anyUID.MatchString(uid) {
 		n[uid] = "<uid>"
 	}
@@ -155,7 +155,7 @@ var patterns = []struct {
 }
 
 // normal replaces names and patterns in lines, sorts them, and leaves each once.
-func (n Names) normal(l Lines) Lines {
+func (n names) normal(l Lines) Lines {
 	texts := make([]string, 0, len(n))
 	for text := range n {
 		texts = append(texts, text)

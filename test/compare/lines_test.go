@@ -24,13 +24,13 @@ func TestLines_TellEntriesOfAListApartByWhatNamesThem(t *testing.T) {
 		"x.mounts[/a].containerPath = /a", "x.mounts[/a].readonly = true", "x.mounts[/b].containerPath = /b",
 		"x.twice[0].name = n", "x.twice[0].v = 1", "x.twice[1].name = n", "x.twice[1].v = 1.5",
 	}
-	if d := cmp.Diff(want, Names{}.normal(l)); d != "" {
+	if d := cmp.Diff(want, names{}.normal(l)); d != "" {
 		t.Error(d)
 	}
 }
 
 func TestNormal_ReplacesWhatIsAnotherEachTime(t *testing.T) {
-	n := Names{"/tmp/7": "<dir>", "/tmp/7/root": "<root>", "10.1.2.3": "<pod-ip>"}
+	n := names{"/tmp/7": "<dir>", "/tmp/7/root": "<root>", "10.1.2.3": "<pod-ip>"}
 	id := strings.Repeat("0af1", 16)
 	got := n.normal(Lines{
 		"b = /tmp/7/root/pods/11111111-2222-3333-4444-555555555555 on 10.1.2.3",

@@ -45,7 +45,7 @@ type node struct {
 	mu        sync.Mutex
 	seen      map[string]*seen // by namespace/name
 	lastEvent time.Time
-	names     Names
+	names     names
 }
 
 // settings are those of both: what is out of the way of many pods that come at once, and what a cluster's installer sets.
@@ -61,15 +61,15 @@ func (n *node) settings() map[string]any {
 }
 
 // ownNames are those of what this node alone has, and of what a pod in the host's network sees of this machine.
-func (n *node) ownNames() Names {
+func (n *node) ownNames() names {
 	n.t.Helper()
-	names := Names{n.env.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", n.env.NodeIP(): "<node-ip>"}
+	names := names{n.env.Dir: "<dir>", n.agent.RootDir: "<root>", n.agent.PodLogs: "<logs>", n.env.NodeIP(): "<node-ip>"}
 	names.addMachine(n.t)
 	return names
 }
 
 // addMachine names what a pod in the host's network sees of this machine.
-func (n Names) addMachine(t *testing.T) {
+func (n names) addMachine(t *testing.T) {
 	t.Helper()
 	host, err := os.Hostname()
 	hosts, err2 := os.ReadFile("/etc/hosts")
@@ -198,7 +198,7 @@ func (n *node) within(d time.Duration, holds func() bool) bool {
 
 // record is all that was seen of a case: of its pod, of pods beside it, which are named, and of what was asked of the runtime.
 func (n *node) record(namespace, pod string, l Lines) Lines {
-	names := Names{namespace: "<case>"}
+	names := names{namespace: "<case>"}
 	n.mu.Lock()
 	pods := map[string]seen{}
 	for key, s := range n.seen {

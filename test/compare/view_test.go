@@ -29,7 +29,7 @@ func TestSeries_AreToldByTheirPodTheirGroupOrTheirFixedLabels(t *testing.T) {
 		"m buckets = 0.5 1", "m has = operation_type=run", "m labels = container id pod", "m labels = container id pod scope", "m labels = host",
 		"m labels = host operation_type", "m of = group /a", "m of = p/c hierarchy",
 	}
-	if d := cmp.Diff(want, Names{}.normal(l)); d != "" {
+	if d := cmp.Diff(want, names{}.normal(l)); d != "" {
 		t.Error(d)
 	}
 }

@@ -59,7 +59,7 @@ type moments struct {
 func crashMoments(t *testing.T, half string) *moments {
 	t.Helper()
 	m := &moments{next: 1, least: crashAnywhere[half], open: slices.Sorted(maps.Keys(crashAnywhere[half]))}
-	for _, kind := range plan.Kinds() {
+	for _, kind := range actionKinds(t) {
 		c, known := crashTimes[kind]
 		if !known {
 			t.Fatalf("there is no test that kills the agent around an action of kind %s: add it to crashTimes, and to crashPod if that has none", kind)

@@ -18,7 +18,7 @@ func TestCRI_HoldsContract(t *testing.T) {
 		t.Run("containerd "+version, func(t *testing.T) {
 			e := testbed.New(t)
 			cd := e.Containerd(testbed.ContainerdConfig{Version: version})
-			c, err := cri.Dial(t.Context(), cd.Endpoint())
+			c, err := cri.New(cd.Endpoint())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,7 @@ func TestPreload_ImportsArchivesAndPause(t *testing.T) {
 		t.Run("containerd "+version, func(t *testing.T) {
 			e := testbed.New(t)
 			cd := e.Containerd(testbed.ContainerdConfig{Version: version, NoImages: true})
-			c, err := cri.Dial(t.Context(), cd.Endpoint())
+			c, err := cri.New(cd.Endpoint())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,49 +9,49 @@ import (
 
 // Exit codes of every command but exec, which gives that of the program that it ran.
 const (
-	ExitOK       = 0
-	ExitFailed   = 1 // the command failed, or validate found problems
-	ExitUsage    = 2 // the command line cannot be understood
-	ExitNotFound = 3 // the agent has no such pod, container or object
-	ExitNoAgent  = 4 // no agent answers on the socket, or it may not be asked
+	exitOK       = 0
+	exitFailed   = 1 // the command failed, or validate found problems
+	exitUsage    = 2 // the command line cannot be understood
+	exitNotFound = 3 // the agent has no such pod, container or object
+	exitNoAgent  = 4 // no agent answers on the socket, or it may not be asked
 )
 
-// Error is an error with the exit code that tells it to scripts. Without an Err, everything was said already.
-type Error struct {
+// failure is an error with the exit code that tells it to scripts. Without an Err, everything was said already.
+type failure struct {
 	Code int
 	Err  error
 }
 
-func (e *Error) Error() string {
+func (e *failure) Error() string {
 	if e.Err == nil {
 		return ""
 	}
 	return e.Err.Error()
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *failure) Unwrap() error { return e.Err }
 
 // Code is the exit code of what a command returned.
 func Code(err error) int {
 	if err == nil {
-		return ExitOK
+		return exitOK
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*failure](err); ok {
 		return e.Code
 	}
-	return ExitFailed
+	return exitFailed
 }
 
-// ErrUsage marks an error in how a command was called.
-var ErrUsage error = &Error{Code: ExitUsage, Err: errors.New("usage")}
+// errUsage marks an error in how a command was called.
+var errUsage error = &failure{Code: exitUsage, Err: errors.New("usage")}
 
 // Usage is an error in how a command was called.
 func Usage(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrUsage}, args...)...)
+	return fmt.Errorf("%w: "+format, append([]any{errUsage}, args...)...)
 }
 
 func notFound(format string, args ...any) error {
-	return &Error{Code: ExitNotFound, Err: fmt.Errorf(format, args...)}
+	return &failure{Code: exitNotFound, Err: fmt.Errorf(format, args...)}
 }
 
 // Commands are the commands of the person at the node.

@@ -76,7 +76,7 @@ func (c *client) unreachable(err error) error {
 	default:
 		return err
 	}
-	return &Error{Code: ExitNoAgent, Err: err}
+	return &failure{Code: exitNoAgent, Err: err}
 }
 
 // refused reads why the agent does not answer a request.
@@ -88,9 +88,9 @@ func refused(code int, text []byte) error {
 	}
 	switch code {
 	case http.StatusNotFound:
-		return &Error{Code: ExitNotFound, Err: err}
+		return &failure{Code: exitNotFound, Err: err}
 	case http.StatusForbidden:
-		return &Error{Code: ExitNoAgent, Err: err}
+		return &failure{Code: exitNoAgent, Err: err}
 	}
 	return err
 }
@@ -135,7 +135,7 @@ func follow[T any](ctx context.Context, c *client, path string, q url.Values, do
 			if ctx.Err() != nil {
 				return nil
 			}
-			return &Error{Code: ExitNoAgent, Err: fmt.Errorf("the agent ended the stream: %w", err)}
+			return &failure{Code: exitNoAgent, Err: fmt.Errorf("the agent ended the stream: %w", err)}
 		}
 		if err := do(e.Type, e.Object); err != nil {
 			return err

@@ -22,8 +22,8 @@ import (
 
 // Exit codes of exec beside those of the program that it runs, as other programs that run programs have them.
 const (
-	ExitExecFailed = 125 // the agent cannot be asked, or has no such pod
-	ExitNotRun     = 126 // the program could not be started, or the session broke off
+	exitExecFailed = 125 // the agent cannot be asked, or has no such pod
+	exitNotRun     = 126 // the program could not be started, or the session broke off
 )
 
 // session is what exec and attach have in common.
@@ -83,10 +83,10 @@ func newAttachCommand() *cobra.Command {
 func (s *session) run(cmd *cobra.Command, c *client, name, verb string, command []string) error {
 	p, err := findPod(cmd.Context(), c, s.namespace, name)
 	if err != nil {
-		return &Error{Code: ExitExecFailed, Err: err}
+		return &failure{Code: exitExecFailed, Err: err}
 	}
 	if known, _ := pod.SpecOf(p, s.container); s.container != "" && known == nil {
-		return &Error{Code: ExitExecFailed, Err: fmt.Errorf("container %q not found in pod %q", s.container, p.Name)}
+		return &failure{Code: exitExecFailed, Err: fmt.Errorf("container %q not found in pod %q", s.container, p.Name)}
 	}
 	in, inTerminal := terminal(cmd.InOrStdin())
 	if s.tty && !inTerminal {
@@ -121,16 +121,16 @@ func (s *session) run(cmd *cobra.Command, c *client, name, verb string, command 
 // exitOf makes the exit code of the program that ran ours.
 func exitOf(err error, p *v1.Pod) error {
 	var e utilexec.ExitError
-	var mine *Error
+	var mine *failure
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &e) && e.Exited():
-		return &Error{Code: e.ExitStatus()}
+		return &failure{Code: e.ExitStatus()}
 	case errors.As(err, &mine):
-		return &Error{Code: ExitExecFailed, Err: err}
+		return &failure{Code: exitExecFailed, Err: err}
 	}
-	return &Error{Code: ExitNotRun, Err: fmt.Errorf("pod %s: %w", p.Name, err)}
+	return &failure{Code: exitNotRun, Err: fmt.Errorf("pod %s: %w", p.Name, err)}
 }
 
 // terminal returns the terminal that r is, if it is one.

@@ -21,12 +21,12 @@ func Commands(purge func(ctx context.Context, configFile string, out io.Writer) 
 }
 
 func newInstallCommand() *cobra.Command {
-	var m Machine
+	var m installation
 	var now bool
 	cmd := &cobra.Command{
 		Use:   "install [--now]",
 		Short: "make the agent a service of this machine",
-		Long: "Make the agent a service of this machine: " + unitPath + ", " + ConfigPath + "\n" +
+		Long: "Make the agent a service of this machine: " + unitPath + ", " + configPath + "\n" +
 			"with every field, its default and what it means, the directories that they name, and the program itself in\n" + binaryPath +
 			" unless it is where programs are. What a person wrote or changed is never replaced.",
 		Example: "  minikubelet install --now\n  minikubelet install --root ./image",
@@ -38,7 +38,7 @@ func newInstallCommand() *cobra.Command {
 			if now && m.Systemctl == nil {
 				return cli.Usage("--now: no systemd runs here: leave it away")
 			}
-			return m.Install(cmd.Context(), now)
+			return m.install(cmd.Context(), now)
 		},
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "start it, and begin with the machine from now on")
@@ -48,7 +48,7 @@ func newInstallCommand() *cobra.Command {
 }
 
 func newUninstallCommand(purge func(context.Context, string, io.Writer) error) *cobra.Command {
-	var m Machine
+	var m installation
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "uninstall [--purge]",
@@ -63,12 +63,12 @@ func newUninstallCommand(purge func(context.Context, string, io.Writer) error) *
 				return err
 			}
 			if !all {
-				return m.Uninstall(cmd.Context(), nil)
+				return m.uninstall(cmd.Context(), nil)
 			}
 			if m.Root != "" {
 				return cli.Usage("--purge: give no --root: pods run on this machine alone")
 			}
-			return m.Uninstall(cmd.Context(), func(ctx context.Context) error { return purge(ctx, m.at(ConfigPath), m.Out) })
+			return m.uninstall(cmd.Context(), func(ctx context.Context) error { return purge(ctx, m.at(configPath), m.Out) })
 		},
 	}
 	cmd.Flags().BoolVar(&all, "purge", false, "stop all pods and remove what the agent made")
@@ -83,11 +83,11 @@ func none(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func rootFlag(cmd *cobra.Command, m *Machine) {
+func rootFlag(cmd *cobra.Command, m *installation) {
 	cmd.Flags().StringVar(&m.Root, "root", "", "a directory that stands for the machine, as when a package or an image is made")
 }
 
-func (m *Machine) prepare(cmd *cobra.Command) error {
+func (m *installation) prepare(cmd *cobra.Command) error {
 	m.Out = cmd.OutOrStdout()
 	program, err := os.Executable()
 	if err != nil {

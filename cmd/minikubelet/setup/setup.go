@@ -14,15 +14,15 @@ import (
 
 // Where things go, below the root.
 const (
-	Unit       = "minikubelet.service"
-	ConfigPath = "/etc/minikubelet/config.yaml"
+	unit       = "minikubelet.service"
+	configPath = "/etc/minikubelet/config.yaml"
 	binaryPath = "/usr/local/bin/minikubelet"
-	unitPath   = "/etc/systemd/system/" + Unit
+	unitPath   = "/etc/systemd/system/" + unit
 	recordPath = "/etc/minikubelet/.installed.json"
 )
 
-// Machine is what is set up.
-type Machine struct {
+// installation is what is set up.
+type installation struct {
 	Root    string    // "": this machine; else a directory that becomes one, as of an image or a package
 	Program string    // the running program
 	Out     io.Writer // what was done, a line each
@@ -56,8 +56,8 @@ func directories() []directory {
 	}
 }
 
-// files are what Install writes. A program that is where programs are is used there, else it is copied.
-func (m *Machine) files() ([]file, error) {
+// files are what install writes. A program that is where programs are is used there, else it is copied.
+func (m *installation) files() ([]file, error) {
 	program, err := filepath.EvalSymlinks(m.Program)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the running program: %w", err)
@@ -69,18 +69,18 @@ func (m *Machine) files() ([]file, error) {
 		used = binaryPath
 	}
 	unit := strings.Replace(deploy.Unit, binaryPath, used, 1)
-	return append(all, file{ConfigPath, 0o600, text(deploy.Config)}, file{unitPath, 0o644, text(unit)}), nil
+	return append(all, file{configPath, 0o600, text(deploy.Config)}, file{unitPath, 0o644, text(unit)}), nil
 }
 
-func (m *Machine) say(format string, args ...any) {
+func (m *installation) say(format string, args ...any) {
 	fmt.Fprintf(m.Out, format+"\n", args...)
 }
 
 // at is where a path of the machine is from here.
-func (m *Machine) at(path string) string { return filepath.Join(m.Root, path) }
+func (m *installation) at(path string) string { return filepath.Join(m.Root, path) }
 
-// Install makes the agent a service. With now it is started and begins with the machine from then on.
-func (m *Machine) Install(ctx context.Context, now bool) error {
+// install makes the agent a service. With now it is started and begins with the machine from then on.
+func (m *installation) install(ctx context.Context, now bool) error {
 	files, err := m.files()
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (m *Machine) Install(ctx context.Context, now bool) error {
 }
 
 // write writes a file unless one is there that it may not replace.
-func (m *Machine) write(f file, r *record) (wrote bool, err error) {
+func (m *installation) write(f file, r *record) (wrote bool, err error) {
 	is, err := sumOf(func() (io.ReadCloser, error) { return open(m.at(f.path)) })
 	if err != nil {
 		return false, err
@@ -144,7 +144,7 @@ func (m *Machine) write(f file, r *record) (wrote bool, err error) {
 }
 
 // start tells systemd.
-func (m *Machine) start(ctx context.Context, now, wrote bool) error {
+func (m *installation) start(ctx context.Context, now, wrote bool) error {
 	if m.Systemctl == nil {
 		m.say("no systemd runs here: on the machine, systemctl enable --now minikubelet")
 		return nil
@@ -153,7 +153,7 @@ func (m *Machine) start(ctx context.Context, now, wrote bool) error {
 		return err
 	}
 	if !now {
-		m.say("next: look at %s, then systemctl enable --now minikubelet", ConfigPath)
+		m.say("next: look at %s, then systemctl enable --now minikubelet", configPath)
 		return nil
 	}
 	verb := "start"
@@ -161,7 +161,7 @@ func (m *Machine) start(ctx context.Context, now, wrote bool) error {
 		verb = "restart" // what runs may be the program that was replaced
 	}
 	m.say("starting it; when that takes long, systemctl status minikubelet says what it waits for")
-	for _, args := range [][]string{{"enable", "--quiet", Unit}, {verb, Unit}} {
+	for _, args := range [][]string{{"enable", "--quiet", unit}, {verb, unit}} {
 		if err := m.Systemctl(ctx, args...); err != nil {
 			return fmt.Errorf("%w: see journalctl -u minikubelet", err)
 		}

@@ -16,7 +16,7 @@ import (
 
 // machine is a directory that stands for one.
 type machine struct {
-	*Machine
+	*installation
 	t   *testing.T
 	out strings.Builder
 	ran []string // of systemctl
@@ -28,7 +28,7 @@ func newMachine(t *testing.T) *machine {
 	if err := os.WriteFile(program, []byte("v1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.Machine = &Machine{Root: t.TempDir(), Program: program, Out: &m.out, Systemctl: func(_ context.Context, args ...string) error {
+	m.installation = &installation{Root: t.TempDir(), Program: program, Out: &m.out, Systemctl: func(_ context.Context, args ...string) error {
 		m.ran = append(m.ran, strings.Join(args, " "))
 		return nil
 	}}
@@ -78,18 +78,18 @@ func (m *machine) said() string {
 
 func TestInstall_AndUninstallLeaveNothing(t *testing.T) {
 	m := newMachine(t)
-	m.does(m.Install(t.Context(), true))
-	want := []string{recordPath, ConfigPath, unitPath, binaryPath}
+	m.does(m.install(t.Context(), true))
+	want := []string{recordPath, configPath, unitPath, binaryPath}
 	got := m.files()
 	slices.Sort(want)
 	slices.Sort(got)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("files: %s", d)
 	}
-	if m.read(binaryPath) != "v1" || m.read(ConfigPath) != deploy.Config || m.read(unitPath) != deploy.Unit {
+	if m.read(binaryPath) != "v1" || m.read(configPath) != deploy.Config || m.read(unitPath) != deploy.Unit {
 		t.Error("a file has another content")
 	}
-	for path, mode := range map[string]os.FileMode{binaryPath: 0o755, ConfigPath: 0o600, unitPath: 0o644, "/etc/kubernetes/manifests": 0o700 | os.ModeDir} {
+	for path, mode := range map[string]os.FileMode{binaryPath: 0o755, configPath: 0o600, unitPath: 0o644, "/etc/kubernetes/manifests": 0o700 | os.ModeDir} {
 		if i, err := os.Stat(m.at(path)); err != nil || i.Mode() != mode {
 			t.Errorf("%s: %v, %v, want mode %v", path, i.Mode(), err, mode)
 		}
@@ -99,11 +99,11 @@ func TestInstall_AndUninstallLeaveNothing(t *testing.T) {
 	}
 	m.ran = nil
 	m.said()
-	m.does(m.Install(t.Context(), true))
+	m.does(m.install(t.Context(), true))
 	if said := m.said(); strings.Contains(said, "wrote") || strings.Count(said, "is as it should be") != 3 || !slices.Contains(m.ran, "start minikubelet.service") {
 		t.Errorf("the second time: %q, %q", said, m.ran)
 	}
-	m.does(m.Uninstall(t.Context(), nil))
+	m.does(m.uninstall(t.Context(), nil))
 	if got := m.files(); len(got) > 0 {
 		t.Errorf("left: %q\n%s", got, m.said())
 	}
@@ -111,7 +111,7 @@ func TestInstall_AndUninstallLeaveNothing(t *testing.T) {
 		t.Error("a directory is left that install made")
 	}
 	m.said()
-	m.does(m.Uninstall(t.Context(), nil))
+	m.does(m.uninstall(t.Context(), nil))
 	if said := m.said(); !strings.Contains(said, "nothing is installed") {
 		t.Errorf("the second time: %q", said)
 	}
@@ -120,40 +120,40 @@ func TestInstall_AndUninstallLeaveNothing(t *testing.T) {
 func TestInstall_NeverReplacesWhatAPersonWrote(t *testing.T) {
 	m := newMachine(t)
 	m.Force = true
-	m.put(ConfigPath, "mine: true\n")
+	m.put(configPath, "mine: true\n")
 	m.put("/etc/kubernetes/manifests/web.yaml", "kind: Pod\n")
-	m.does(m.Install(t.Context(), false))
-	if said := m.said(); !strings.Contains(said, ConfigPath+" is yours and stays") || m.read(ConfigPath) != "mine: true\n" {
+	m.does(m.install(t.Context(), false))
+	if said := m.said(); !strings.Contains(said, configPath+" is yours and stays") || m.read(configPath) != "mine: true\n" {
 		t.Errorf("a configuration of a person's: %q", said)
 	}
 	m.put(unitPath, deploy.Unit+"# changed\n")
-	m.does(m.Install(t.Context(), false))
+	m.does(m.install(t.Context(), false))
 	if said := m.said(); !strings.Contains(said, unitPath+" is yours and stays") {
 		t.Errorf("a unit that was changed: %q", said)
 	}
-	m.does(m.Uninstall(t.Context(), nil))
+	m.does(m.uninstall(t.Context(), nil))
 	got := m.files()
 	slices.Sort(got)
-	if d := cmp.Diff([]string{"/etc/kubernetes/manifests/web.yaml", ConfigPath, unitPath}, got); d != "" {
+	if d := cmp.Diff([]string{"/etc/kubernetes/manifests/web.yaml", configPath, unitPath}, got); d != "" {
 		t.Errorf("what stays: %s\n%s", d, m.said())
 	}
 }
 
 func TestInstall_ReplacesAnEarlierVersionWhenForced(t *testing.T) {
 	m := newMachine(t)
-	m.does(m.Install(t.Context(), false))
+	m.does(m.install(t.Context(), false))
 	m.does(os.WriteFile(m.Program, []byte("v2"), 0o600))
 	m.said()
-	m.does(m.Install(t.Context(), false))
+	m.does(m.install(t.Context(), false))
 	if said := m.said(); !strings.Contains(said, binaryPath+" was written by another version and stays: --force") || m.read(binaryPath) != "v1" {
 		t.Errorf("without --force: %q", said)
 	}
 	m.Force = true
-	m.does(m.Install(t.Context(), false))
+	m.does(m.install(t.Context(), false))
 	if m.read(binaryPath) != "v2" {
 		t.Errorf("with --force: %q", m.said())
 	}
-	m.does(m.Uninstall(t.Context(), nil))
+	m.does(m.uninstall(t.Context(), nil))
 	if got := m.files(); len(got) > 0 {
 		t.Errorf("left: %q", got)
 	}
@@ -161,9 +161,9 @@ func TestInstall_ReplacesAnEarlierVersionWhenForced(t *testing.T) {
 
 func TestUninstall_RemovesNothingWhenThePurgeFails(t *testing.T) {
 	m := newMachine(t)
-	m.does(m.Install(t.Context(), true))
+	m.does(m.install(t.Context(), true))
 	before := m.files()
-	err := m.Uninstall(t.Context(), func(context.Context) error { return errors.New("a pod hangs") })
+	err := m.uninstall(t.Context(), func(context.Context) error { return errors.New("a pod hangs") })
 	if err == nil || !strings.Contains(err.Error(), "a pod hangs: nothing was uninstalled yet") {
 		t.Errorf("%v", err)
 	}
@@ -171,7 +171,7 @@ func TestUninstall_RemovesNothingWhenThePurgeFails(t *testing.T) {
 		t.Error(d)
 	}
 	m.put(recordPath, "{")
-	if err := m.Install(t.Context(), false); err == nil || !strings.Contains(err.Error(), "remove that file") {
+	if err := m.install(t.Context(), false); err == nil || !strings.Contains(err.Error(), "remove that file") {
 		t.Errorf("a garbled record: %v", err)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"slices"
 )
 
-// Uninstall stops the service and removes what Install wrote and nobody has changed since. purge, when given, removes
+// uninstall stops the service and removes what install wrote and nobody has changed since. purge, when given, removes
 // what the agent itself has left; it runs while the configuration is still there and the agent no longer runs.
-func (m *Machine) Uninstall(ctx context.Context, purge func(context.Context) error) error {
+func (m *installation) uninstall(ctx context.Context, purge func(context.Context) error) error {
 	r, err := readRecord(m.at(recordPath))
 	if err != nil {
 		return err
@@ -53,14 +53,14 @@ func (m *Machine) Uninstall(ctx context.Context, purge func(context.Context) err
 }
 
 // stop ends the service, whoever wrote its unit.
-func (m *Machine) stop(ctx context.Context) error {
+func (m *installation) stop(ctx context.Context) error {
 	if m.Systemctl == nil {
 		return nil
 	}
 	if _, err := os.Stat(m.at(unitPath)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := m.Systemctl(ctx, "disable", "--now", "--quiet", Unit); err != nil {
+	if err := m.Systemctl(ctx, "disable", "--now", "--quiet", unit); err != nil {
 		return err
 	}
 	m.say("stopped the agent; it no longer begins with the machine")
@@ -68,7 +68,7 @@ func (m *Machine) stop(ctx context.Context) error {
 }
 
 // remove removes a file that is as it was written.
-func (m *Machine) remove(path string, r *record) error {
+func (m *installation) remove(path string, r *record) error {
 	is, err := sumOf(func() (io.ReadCloser, error) { return open(m.at(path)) })
 	if err != nil {
 		return err

@@ -22,8 +22,8 @@ type Bridge struct {
 	Subnet []netip.Prefix // at most one per IP family; default: the first of 10.88.0.0/16 ... that is free on the host
 }
 
-// BridgeDevice is the default name of the bridge.
-const BridgeDevice = "minikubelet0"
+// bridgeDevice is the default name of the bridge.
+const bridgeDevice = "minikubelet0"
 
 // bridgeNetwork is the network's name; ipamDir is where, in the agent's directory, its addresses are.
 const (
@@ -39,7 +39,7 @@ const bridgeVersion = "0.4.0"
 func writeBridge(dir string, b Bridge) error {
 	path := filepath.Join(dir, cni.OwnNetworkFile)
 	if b.Device == "" {
-		b.Device = BridgeDevice
+		b.Device = bridgeDevice
 	}
 	if len(b.Subnet) == 0 {
 		if _, err := cni.LoadNetwork(path); err == nil {

@@ -13,12 +13,12 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cni"
 )
 
-// Renumber gives the agent's own bridge network other subnets. It reports false, and has done nothing, while the network is
+// renumber gives the agent's own bridge network other subnets. It reports false, and has done nothing, while the network is
 // not in use, and while pods are attached to it: they would lose their gateway.
-func Renumber(s cni.Settings, b Bridge) (bool, error) {
+func renumber(s cni.Settings, b Bridge) (bool, error) {
 	path := filepath.Join(s.Dir, cni.OwnNetworkFile)
 	if b.Device == "" {
-		b.Device = BridgeDevice
+		b.Device = bridgeDevice
 	}
 	conf, err := b.render(filepath.Join(s.Dir, ipamDir))
 	if err != nil {
@@ -37,9 +37,9 @@ func Renumber(s cni.Settings, b Bridge) (bool, error) {
 	return true, writeBridge(s.Dir, b)
 }
 
-// Yield gives up the agent's own bridge network where the configuration directory has another by now. It returns the
+// yield gives up the agent's own bridge network where the configuration directory has another by now. It returns the
 // attachments that hold it up; the bridge, whose subnet may be the other's, goes once there are none.
-func Yield(s cni.Settings, b Bridge) ([]cni.Attachment, error) {
+func yield(s cni.Settings, b Bridge) ([]cni.Attachment, error) {
 	if _, err := os.Stat(filepath.Join(s.Dir, cni.OwnNetworkFile)); err != nil || !cni.HasNetwork(s.ConfDir) {
 		return nil, nil
 	}
@@ -57,7 +57,7 @@ func Yield(s cni.Settings, b Bridge) ([]cni.Attachment, error) {
 // removeBridge takes the agent's own bridge network away, unless pods are still on it.
 func removeBridge(dir string, b Bridge) error {
 	if b.Device == "" {
-		b.Device = BridgeDevice
+		b.Device = bridgeDevice
 	}
 	if had, err := forgetBridge(dir); err != nil || !had {
 		return err

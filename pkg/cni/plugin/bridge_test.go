@@ -64,7 +64,7 @@ func TestRenumber_WaitsForPods(t *testing.T) {
 	}
 	expect := func(what string, ok bool, in string) {
 		t.Helper()
-		got, err := Renumber(s, bridge("10.244.1.0/24"))
+		got, err := renumber(s, bridge("10.244.1.0/24"))
 		text, _ := os.ReadFile(path)
 		if got != ok || err != nil || !strings.Contains(string(text), in) {
 			t.Errorf("%s: Renumber() = %t, %v; the network is %q", what, got, err, text)
@@ -90,7 +90,7 @@ func TestYield_LeavesTheBridgeForAnotherNetwork(t *testing.T) {
 	b := Bridge{Device: "mktestnone0", Subnet: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}}
 	expect := func(what string, on int, there bool) {
 		t.Helper()
-		got, err := Yield(s, b)
+		got, err := yield(s, b)
 		if _, statErr := os.Stat(filepath.Join(s.Dir, cni.OwnNetworkFile)); len(got) != on || err != nil || (statErr == nil) != there {
 			t.Errorf("%s: Yield() = %v, %v; the bridge: %v", what, got, err, statErr)
 		}

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// DefaultConfDir is where runtimes look for networks unless they are told otherwise.
-const DefaultConfDir = "/etc/cni/net.d"
+// defaultConfDir is where runtimes look for networks unless they are told otherwise.
+const defaultConfDir = "/etc/cni/net.d"
 
 // defaultBinDirs are where upstream, Debian and Fedora install network plugins.
 var defaultBinDirs = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}
@@ -30,5 +30,5 @@ func Dirs(info map[string]string, setConfDir, setBinDir string) (confDir string,
 			binDirs = append(binDirs, d)
 		}
 	}
-	return cmp.Or(setConfDir, config.CNI.ConfDir, DefaultConfDir), binDirs
+	return cmp.Or(setConfDir, config.CNI.ConfDir, defaultConfDir), binDirs
 }

@@ -67,7 +67,7 @@ func (f Follower) yield(ctx context.Context) {
 	if f.Provider != Auto {
 		return
 	}
-	on, err := Yield(f.Settings, Bridge{})
+	on, err := yield(f.Settings, Bridge{})
 	if err != nil {
 		f.Log.Warn("cannot leave the agent's own bridge network for the cluster's", "err", err)
 	}
@@ -97,7 +97,7 @@ func (f Follower) number(cidrs []string) bool {
 		}
 		b.Subnet = append(b.Subnet, p)
 	}
-	ok, err := Renumber(f.Settings, b)
+	ok, err := renumber(f.Settings, b)
 	if err != nil {
 		f.Log.Warn("cannot give the agent's own bridge network the Node's pod CIDR", "cidrs", cidrs, "err", err)
 	}

@@ -72,8 +72,8 @@ func UnmountBelow(path string) error {
 	return errors.Join(errs...)
 }
 
-// ErrMountsThere says that a directory cannot be shared as long as there are mounts below it, which would be hidden.
-var ErrMountsThere = errors.New("there are mounts below it already")
+// errMountsThere says that a directory cannot be shared as long as there are mounts below it, which would be hidden.
+var errMountsThere = errors.New("there are mounts below it already")
 
 // Share lets mounts below a directory reach the containers that have the directory, and those of containers reach the node
 // (mountPropagation), as far as each asks for it. Most nodes share all mounts from their boot on: then there is nothing to do.
@@ -98,7 +98,7 @@ func Share(dir string) error {
 	if on == nil || on.Mountpoint != dir {
 		below, err := MountsBelow(dir)
 		if err == nil && len(below) > 0 {
-			err = fmt.Errorf("cannot share the mounts below %s: %w", dir, ErrMountsThere)
+			err = fmt.Errorf("cannot share the mounts below %s: %w", dir, errMountsThere)
 		}
 		if err == nil {
 			err = unix.Mount(dir, dir, "", unix.MS_BIND, "")

@@ -89,14 +89,14 @@ func TestSort_PutsTheMostSpecificFirst(t *testing.T) {
 
 func TestFromFile_IsTheNodes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
-	if got, err := FromFile("r.example/a", path); err != nil || len(got) > 0 {
+	if got, err := fromFile("r.example/a", path); err != nil || len(got) > 0 {
 		t.Errorf("a file that is not there: %v, %v", got, err)
 	}
 	for content, want := range map[string]int{`{"auths":{"r.example":{"username":"node","password":"p"}}}`: 1, `{"auths":`: -1} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := FromFile("r.example/a", path)
+		got, err := fromFile("r.example/a", path)
 		if (err != nil) != (want < 0) || want > 0 && (len(got) != want || got[0].Secret != nil) {
 			t.Errorf("%s: %d logins, %v", content, len(got), err)
 		}

@@ -15,10 +15,10 @@ type Node struct {
 
 // Logins are those for an image, and its errors those of both places: what one gives holds when the other fails.
 func (n Node) Logins(ctx context.Context, p *v1.Pod, ref string) ([]Login, error) {
-	own, err := FromFile(ref, n.File)
+	own, err := fromFile(ref, n.File)
 	if n.Plugins == nil {
 		return own, err
 	}
-	more, pluginErr := n.Plugins.Logins(ctx, p, ref)
+	more, pluginErr := n.Plugins.logins(ctx, p, ref)
 	return append(own, more...), errors.Join(err, pluginErr)
 }

@@ -57,8 +57,8 @@ func environment(vars []kubelet.ExecEnvVar) []string {
 	return env
 }
 
-// Logins asks each plugin whose patterns match the image. A plugin that fails is an error beside what the others gave.
-func (ps *Plugins) Logins(ctx context.Context, p *v1.Pod, name string) ([]Login, error) {
+// logins asks each plugin whose patterns match the image. A plugin that fails is an error beside what the others gave.
+func (ps *Plugins) logins(ctx context.Context, p *v1.Pod, name string) ([]Login, error) {
 	i, err := parse(name)
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func TestPlugins_KeepAnswersForWhatTheyAreFor(t *testing.T) {
 		t.Run(scope, func(t *testing.T) {
 			p, log := onePlugin(t, "ok", scope, "", nil)
 			for _, image := range images {
-				got, err := p.Logins(t.Context(), &v1.Pod{}, image)
+				got, err := p.logins(t.Context(), &v1.Pod{}, image)
 				asked := strings.Contains(image, ".example/")
 				if err != nil || (len(got) == 1) != asked || asked && (got[0].Auth.Username != "plugin" || got[0].Account != nil) {
 					t.Errorf("%s: %d logins, %v", image, len(got), err)
@@ -115,7 +115,7 @@ func TestPlugins_KeepAnswersForWhatTheyAreFor(t *testing.T) {
 				t.Errorf("it ran %q, want %d times", got, runs)
 			}
 			p.now = func() time.Time { return time.Now().Add(11 * time.Minute) }
-			if _, err := p.Logins(t.Context(), &v1.Pod{}, images[0]); err != nil || len(log()) != runs+1 {
+			if _, err := p.logins(t.Context(), &v1.Pod{}, images[0]); err != nil || len(log()) != runs+1 {
 				t.Errorf("an answer that has expired is used: %q, %v", log(), err)
 			}
 		})
@@ -123,7 +123,7 @@ func TestPlugins_KeepAnswersForWhatTheyAreFor(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		p, log := onePlugin(t, "brief", "Global", "", nil)
 		for range 2 {
-			if _, err := p.Logins(t.Context(), &v1.Pod{}, images[0]); err != nil {
+			if _, err := p.logins(t.Context(), &v1.Pod{}, images[0]); err != nil {
 				t.Error(err)
 			}
 		}
@@ -136,7 +136,7 @@ func TestPlugins_KeepAnswersForWhatTheyAreFor(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				if got, err := p.Logins(t.Context(), &v1.Pod{}, images[0]); err != nil || len(got) != 1 {
+				if got, err := p.logins(t.Context(), &v1.Pod{}, images[0]); err != nil || len(got) != 1 {
 					t.Errorf("%d logins, %v", len(got), err)
 				}
 			})
@@ -154,7 +154,7 @@ func TestPlugins_ThatFailAreNamedAndTellNoSecret(t *testing.T) {
 		"other": `is "CredentialProviderResponse" of "credentialprovider.kubelet.k8s.io/v2"`, "ok": `cacheKeyType "Host"`,
 	} {
 		p, _ := onePlugin(t, mode, "Host", "", nil)
-		got, err := p.Logins(t.Context(), &v1.Pod{}, "r.example/a")
+		got, err := p.logins(t.Context(), &v1.Pod{}, "r.example/a")
 		if len(got) != 0 || err == nil || !strings.HasPrefix(err.Error(), "credential provider login-plugin: ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %d logins, %v; want %q", mode, len(got), err, want)
 		}
@@ -187,7 +187,7 @@ func TestPlugins_GetTheServiceAccountsToken(t *testing.T) {
 		return p
 	}
 	for _, name := range []string{"one", "two"} {
-		got, err := p.Logins(t.Context(), pod(name, "builder"), "r.example/a")
+		got, err := p.logins(t.Context(), pod(name, "builder"), "r.example/a")
 		if err != nil || len(got) != 1 || got[0].Account == nil || *got[0].Account != (Owner{"ns", "builder", "sa-uid"}) {
 			t.Errorf("%s: %d logins, %v", name, len(got), err)
 		}
@@ -195,11 +195,11 @@ func TestPlugins_GetTheServiceAccountsToken(t *testing.T) {
 	if got := log(); len(got) != 1 || !strings.Contains(got[0], "registry-of-one map[example.com/role:reader]") {
 		t.Errorf("it ran %q", got)
 	}
-	if got, err := p.Logins(t.Context(), pod("static", ""), "r.example/a"); err != nil || len(got) != 0 {
+	if got, err := p.logins(t.Context(), pod("static", ""), "r.example/a"); err != nil || len(got) != 0 {
 		t.Errorf("without an account: %d logins, %v", len(got), err)
 	}
 	delete(annotations, "example.com/role")
-	if got, err := p.Logins(t.Context(), pod("one", "builder"), "r.example/a"); err != nil || len(got) != 0 {
+	if got, err := p.logins(t.Context(), pod("one", "builder"), "r.example/a"); err != nil || len(got) != 0 {
 		t.Errorf("without the annotation: %d logins, %v", len(got), err)
 	}
 }

@@ -55,9 +55,9 @@ func FromSecrets(name string, secrets []v1.Secret) ([]Login, error) {
 	return found, errors.Join(errs...)
 }
 
-// FromFile returns the logins that the node's own Docker configuration at path holds for an image: every pod may use
+// fromFile returns the logins that the node's own Docker configuration at path holds for an image: every pod may use
 // them. A file that is not there holds none.
-func FromFile(name, path string) ([]Login, error) {
+func fromFile(name, path string) ([]Login, error) {
 	i, err := parse(name)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func (c CountedActor) Do(ctx context.Context, in plan.Input, a plan.Action) (*po
 	began := time.Now()
 	image, err := c.To.Do(ctx, in, a)
 	if a.Kind == plan.ImagePull {
-		c.Starts.Pulled(in.Desired.Pod, began, time.Now())
+		c.Starts.pulled(in.Desired.Pod, began, time.Now())
 	}
 	if ctx.Err() == nil { // what was called off says nothing
 		c.Count.acted(in, a, time.Since(began), err)

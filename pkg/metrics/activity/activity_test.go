@@ -94,7 +94,7 @@ func TestStarts_LeaveOutPullsAndInitContainersFromTheServiceLevel(t *testing.T) 
 	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u", CreationTimestamp: ago(100 * time.Second)}}
 	s.Report(p, v1.PodStatus{Phase: v1.PodPending})
 	for _, pull := range [][2]time.Duration{{90 * time.Second, 60 * time.Second}, {80 * time.Second, 50 * time.Second}, {75 * time.Second, 70 * time.Second}} {
-		s.Pulled(p, ago(pull[0]).Time, ago(pull[1]).Time)
+		s.pulled(p, ago(pull[0]).Time, ago(pull[1]).Time)
 	}
 	s.Report(p, v1.PodStatus{Phase: v1.PodRunning, InitContainerStatuses: []v1.ContainerStatus{
 		{State: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{StartedAt: ago(45 * time.Second), FinishedAt: ago(20 * time.Second)}}},
@@ -139,7 +139,7 @@ func TestProbed_IsForgottenWithThePod(t *testing.T) {
 	has(t, "\n"+told(t, c.Probes()), `prober_probe_total{container="c",namespace="ns",pod="p",pod_uid="u",probe_type="Liveness",result="failed"} 1`,
 		`prober_probe_duration_seconds_bucket{container="c",namespace="ns",pod="p",probe_type="Liveness",le="2.5"} 0`,
 		`prober_probe_duration_seconds_count{container="c",namespace="ns",pod="p",probe_type="Liveness"} 1`)
-	c.Forget(p)
+	c.forget(p)
 	if text := told(t, c.Probes()); strings.Contains(text, `pod="p"`) {
 		t.Error(text)
 	}

@@ -233,20 +233,20 @@ func operationType(method string) string {
 	return strings.ToLower(b.String())
 }
 
-// Event counts an event, and what it tells of pods and containers that started or were evicted.
-func (c *Counters) Event(typ, reason string) { c.events.WithLabelValues(typ, reason).Inc() }
+// event counts an event, and what it tells of pods and containers that started or were evicted.
+func (c *Counters) event(typ, reason string) { c.events.WithLabelValues(typ, reason).Inc() }
 
-// Started counts a container that started; kind is container, init_container or ephemeral_container.
-func (c *Counters) Started(kind string) { c.pods.containers.WithLabelValues(kind).Inc() }
+// started counts a container that started; kind is container, init_container or ephemeral_container.
+func (c *Counters) started(kind string) { c.pods.containers.WithLabelValues(kind).Inc() }
 
 // Evicted counts a pod that was ordered to stop for want of what a signal measures.
 func (c *Counters) Evicted(signal string) { c.evicted.WithLabelValues(signal).Inc() }
 
-// Seen counts a pod that is new here.
-func (c *Counters) Seen(p *v1.Pod) { c.pods.ofOnePod.Observe(float64(len(p.Spec.Containers))) }
+// seen counts a pod that is new here.
+func (c *Counters) seen(p *v1.Pod) { c.pods.ofOnePod.Observe(float64(len(p.Spec.Containers))) }
 
-// PodStarted counts a pod all of whose containers run for the first time, and how long after it was seen.
-func (c *Counters) PodStarted(p *v1.Pod, after time.Duration, pulls []span, status v1.PodStatus) {
+// podStarted counts a pod all of whose containers run for the first time, and how long after it was seen.
+func (c *Counters) podStarted(p *v1.Pod, after time.Duration, pulls []span, status v1.PodStatus) {
 	c.pods.started.Inc()
 	c.pods.start.Observe(after.Seconds())
 	if p.CreationTimestamp.IsZero() {
@@ -272,8 +272,8 @@ func (c *Counters) Probed(kind, result, container string, took time.Duration, p 
 	}
 }
 
-// Forget drops the series of a pod that is gone.
-func (c *Counters) Forget(p *v1.Pod) {
+// forget drops the series of a pod that is gone.
+func (c *Counters) forget(p *v1.Pod) {
 	c.probed.DeletePartialMatch(prometheus.Labels{"pod_uid": string(p.UID)})
 	c.probing.DeletePartialMatch(prometheus.Labels{"pod": p.Name, "namespace": p.Namespace})
 }

@@ -20,11 +20,11 @@ type CountedEvents struct {
 // Event counts what says that a container has started as a start, too.
 func (c CountedEvents) Event(p *v1.Pod, container, typ, reason, message string) {
 	c.To.Event(p, container, typ, reason, message)
-	c.Count.Event(typ, reason)
+	c.Count.event(typ, reason)
 	if reason != "Started" || container == "" {
 		return
 	}
-	c.Count.Started(typeOf(p, container))
+	c.Count.started(typeOf(p, container))
 }
 
 // typeOf is a container's type as monitoring has it.

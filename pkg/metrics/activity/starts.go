@@ -22,8 +22,8 @@ func NewStarts(c *Counters) *Starts {
 	return &Starts{count: c, seen: map[types.UID]time.Time{}, pulls: map[types.UID][]span{}}
 }
 
-// Pulled is told when an image of a pod was had.
-func (s *Starts) Pulled(p *v1.Pod, from, to time.Time) {
+// pulled is told when an image of a pod was had.
+func (s *Starts) pulled(p *v1.Pod, from, to time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, waits := s.seen[p.UID]; !waits {
@@ -45,10 +45,10 @@ func (s *Starts) Report(p *v1.Pod, status v1.PodStatus) {
 	switch {
 	case phase == v1.PodPending && !waits:
 		s.seen[p.UID] = time.Now()
-		s.count.Seen(p)
+		s.count.seen(p)
 	case phase != v1.PodPending && waits:
 		if phase == v1.PodRunning {
-			s.count.PodStarted(p, time.Since(since), s.pulls[p.UID], status)
+			s.count.podStarted(p, time.Since(since), s.pulls[p.UID], status)
 		}
 		delete(s.seen, p.UID)
 		delete(s.pulls, p.UID)
@@ -61,5 +61,5 @@ func (s *Starts) Forget(p *v1.Pod) {
 	defer s.mu.Unlock()
 	delete(s.seen, p.UID)
 	delete(s.pulls, p.UID)
-	s.count.Forget(p)
+	s.count.forget(p)
 }

@@ -204,7 +204,7 @@ func (d *decoder) object(doc *yamldoc.Document, kind string) {
 func (d *decoder) pod(p *v1.Pod) field.ErrorList {
 	hash := contentHash(p, d.from)
 	namespaced(&p.ObjectMeta)
-	DefaultPod(p)
+	defaultPod(p)
 	errs := append(rules.Pod(p), rules.StaticPod(p)...)
 	identify(p, d.from, hash)
 	if why := pod.Unnameable(p); len(errs) == 0 && why != "" {

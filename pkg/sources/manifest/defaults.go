@@ -11,8 +11,8 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
-// DefaultPod fills in what an API server fills in when a pod is created there.
-func DefaultPod(p *v1.Pod) {
+// defaultPod fills in what an API server fills in when a pod is created there.
+func defaultPod(p *v1.Pod) {
 	s := &p.Spec
 	s.RestartPolicy = cmp.Or(s.RestartPolicy, v1.RestartPolicyAlways)
 	s.DNSPolicy = cmp.Or(s.DNSPolicy, v1.DNSClusterFirst)

@@ -83,7 +83,7 @@ func checkPod(t *testing.T, p *v1.Pod) {
 		}
 	}
 	again := p.DeepCopy()
-	DefaultPod(again)
+	defaultPod(again)
 	if !equality.Semantic.DeepEqual(p, again) {
 		t.Errorf("defaults change what has them:\n%s", cmp.Diff(p, again))
 	}

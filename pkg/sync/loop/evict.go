@@ -11,7 +11,7 @@ import (
 func (s *Set) Active() []*v1.Pod {
 	var out []*v1.Pod
 	for _, p := range s.Pods() {
-		if p.DeletionTimestamp == nil && !pod.IsOver(p) && !s.Stopping(p.UID) {
+		if p.DeletionTimestamp == nil && !pod.IsOver(p) && !s.stopping(p.UID) {
 			out = append(out, p)
 		}
 	}
@@ -25,4 +25,4 @@ func (s *Set) Gone(uid types.UID) bool {
 }
 
 // Evict orders one pod to end; it does not wait for that.
-func (s *Set) Evict(uid types.UID, stop pod.Stop) { s.Stop(uid, stop) }
+func (s *Set) Evict(uid types.UID, stop pod.Stop) { s.stop(uid, stop) }

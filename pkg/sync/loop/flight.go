@@ -51,16 +51,16 @@ func isStop(k plan.Kind) bool { return k == plan.SandboxStop || k == plan.Sandbo
 
 func (l *loop) turn(limit *Limit, wanted bool, in plan.Input) bool {
 	if !wanted {
-		limit.Release(l.uid)
+		limit.release(l.uid)
 		return false
 	}
 	p := in.Desired.Pod
-	return limit.Take(l.uid, Turn{Critical: pod.IsCritical(p), Since: p.CreationTimestamp.Time, Granted: func() { l.poke(false) }})
+	return limit.take(l.uid, turn{Critical: pod.IsCritical(p), Since: p.CreationTimestamp.Time, Granted: func() { l.poke(false) }})
 }
 
 func (l *loop) release() {
-	l.cfg.Starts.Release(l.uid)
-	l.cfg.Stops.Release(l.uid)
+	l.cfg.Starts.release(l.uid)
+	l.cfg.Stops.release(l.uid)
 }
 
 func (l *loop) start(ctx context.Context, in plan.Input, a plan.Action) {

@@ -10,8 +10,8 @@ import (
 // turnLease is how long a pod may keep a turn that others wait for: one hung pod must not hold up the rest.
 const turnLease = 10 * time.Second
 
-// Turn is a pod's request to be among those that are brought up, or torn down, at once.
-type Turn struct {
+// turn is a pod's request to be among those that are brought up, or torn down, at once.
+type turn struct {
 	Critical bool      // goes first
 	Since    time.Time // then the oldest
 	Granted  func()    // called once when a turn that was not to be had comes; must not block
@@ -24,19 +24,19 @@ type Limit struct {
 	mu      sync.Mutex
 	holding map[types.UID]*time.Timer
 	kept    map[types.UID]bool // outlived its lease: still through, no longer counted
-	waiting map[types.UID]Turn
+	waiting map[types.UID]turn
 	crowd   bool
 }
 
 // NewLimit lets size pods through at once, at least one.
 func NewLimit(size int) *Limit {
 	return &Limit{
-		size: max(size, 1), holding: map[types.UID]*time.Timer{}, kept: map[types.UID]bool{}, waiting: map[types.UID]Turn{},
+		size: max(size, 1), holding: map[types.UID]*time.Timer{}, kept: map[types.UID]bool{}, waiting: map[types.UID]turn{},
 	}
 }
 
-// Take reports whether the pod has a turn, and queues it when it has none. It may be called on every pass.
-func (l *Limit) Take(uid types.UID, t Turn) bool {
+// take reports whether the pod has a turn, and queues it when it has none. It may be called on every pass.
+func (l *Limit) take(uid types.UID, t turn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.holding[uid] != nil || l.kept[uid] {
@@ -62,8 +62,8 @@ func (l *Limit) Busy() bool {
 // count finds out whether a crowd has come, or is gone.
 func (l *Limit) count() { l.crowd = len(l.waiting) > 0 || l.crowd && len(l.holding) > 0 }
 
-// Release gives the turn back, or the place in the queue.
-func (l *Limit) Release(uid types.UID) {
+// release gives the turn back, or the place in the queue.
+func (l *Limit) release(uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.waiting, uid)
@@ -109,7 +109,7 @@ func (l *Limit) first() types.UID {
 	return best
 }
 
-func before(a, b Turn) bool {
+func before(a, b turn) bool {
 	if a.Critical != b.Critical {
 		return a.Critical
 	}

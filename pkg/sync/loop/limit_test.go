@@ -13,10 +13,10 @@ import (
 func TestLimit_LetsTheMostUrgentThroughFirst(t *testing.T) {
 	l := NewLimit(1)
 	var order []string
-	turn := func(name string, critical bool, age int) Turn {
-		return Turn{Critical: critical, Since: time.Unix(int64(age), 0), Granted: func() { order = append(order, name) }}
+	turn := func(name string, critical bool, age int) turn {
+		return turn{Critical: critical, Since: time.Unix(int64(age), 0), Granted: func() { order = append(order, name) }}
 	}
-	if !l.Take("first", turn("first", false, 50)) {
+	if !l.take("first", turn("first", false, 50)) {
 		t.Fatal("the first pod did not get the free turn")
 	}
 	for _, p := range []struct {
@@ -24,15 +24,15 @@ func TestLimit_LetsTheMostUrgentThroughFirst(t *testing.T) {
 		critical bool
 		age      int
 	}{{"young", false, 30}, {"old", false, 10}, {"critical", true, 40}} {
-		if l.Take(types.UID(p.name), turn(p.name, p.critical, p.age)) {
+		if l.take(types.UID(p.name), turn(p.name, p.critical, p.age)) {
 			t.Errorf("%s got a turn beyond the limit", p.name)
 		}
 	}
-	if !l.Take("first", turn("first", false, 50)) {
+	if !l.take("first", turn("first", false, 50)) {
 		t.Error("the holder lost its turn by asking again")
 	}
 	for _, uid := range []types.UID{"first", "critical", "old", "young"} {
-		l.Release(uid)
+		l.release(uid)
 	}
 	if d := cmp.Diff([]string{"critical", "old", "young"}, order); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)
@@ -43,8 +43,8 @@ func TestLimit_OneHungPodHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimit(1)
 		granted := make(chan struct{}, 1)
-		l.Take("hung", Turn{Granted: func() {}})
-		if l.Take("next", Turn{Granted: func() { granted <- struct{}{} }}) {
+		l.take("hung", turn{Granted: func() {}})
+		if l.take("next", turn{Granted: func() { granted <- struct{}{} }}) {
 			t.Fatal("two turns at once")
 		}
 		start := time.Now()
@@ -52,22 +52,22 @@ func TestLimit_OneHungPodHoldsUpNoOther(t *testing.T) {
 		if d := time.Since(start); d != turnLease {
 			t.Errorf("the next pod waited %v, want %v", d, turnLease)
 		}
-		if !l.Take("hung", Turn{Granted: func() {}}) {
+		if !l.take("hung", turn{Granted: func() {}}) {
 			t.Error("the hung pod lost the turn that it is using")
 		}
-		l.Release("hung")
-		l.Release("next")
+		l.release("hung")
+		l.release("next")
 	})
 }
 
 func TestLimit_AWithdrawnRequestTakesNoTurn(t *testing.T) {
 	l := NewLimit(2)
 	for i := range 4 {
-		l.Take(types.UID(fmt.Sprint(i)), Turn{Since: time.Unix(int64(i), 0), Granted: func() {}})
+		l.take(types.UID(fmt.Sprint(i)), turn{Since: time.Unix(int64(i), 0), Granted: func() {}})
 	}
-	l.Release("2")
-	l.Release("0")
-	if !l.Take("3", Turn{Granted: func() {}}) {
+	l.release("2")
+	l.release("0")
+	if !l.take("3", turn{Granted: func() {}}) {
 		t.Error("the free turn went to nobody")
 	}
 }
@@ -76,8 +76,8 @@ func TestLimit_IsBusyFromTheFirstThatWaitsToTheLastThatIsThrough(t *testing.T) {
 	l := NewLimit(1)
 	var told []bool
 	step := func(do func()) { do(); told = append(told, l.Busy()) }
-	take := func(uid types.UID) func() { return func() { l.Take(uid, Turn{Granted: func() {}}) } }
-	release := func(uid types.UID) func() { return func() { l.Release(uid) } }
+	take := func(uid types.UID) func() { return func() { l.take(uid, turn{Granted: func() {}}) } }
+	release := func(uid types.UID) func() { return func() { l.release(uid) } }
 	for _, do := range []func(){take("a"), take("b"), release("a"), release("b"), take("c"), release("c")} {
 		step(do)
 	}

@@ -211,8 +211,8 @@ func (e *entry) order(stop pod.Stop) {
 	e.loop.poke(false)
 }
 
-// Stop orders one pod to end, as eviction does. It reports whether the pod is here.
-func (s *Set) Stop(uid types.UID, stop pod.Stop) bool {
+// stop orders one pod to end, as eviction does. It reports whether the pod is here.
+func (s *Set) stop(uid types.UID, stop pod.Stop) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[uid]
@@ -261,8 +261,8 @@ func (s *Set) Has(uid types.UID) bool {
 	return s.entries[uid] != nil
 }
 
-// Stopping reports whether a pod was ordered to end.
-func (s *Set) Stopping(uid types.UID) bool {
+// stopping reports whether a pod was ordered to end.
+func (s *Set) stopping(uid types.UID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[uid]

@@ -210,9 +210,6 @@ func (p *pass) starting() {
 	p.d.Starting = slices.ContainsFunc(p.d.Actions, up) || slices.ContainsFunc(p.in.InFlight, up)
 }
 
-// Preempts reports whether new facts cancel anything that is in flight.
-func Preempts(inFlight []Action, in Input) bool { return len(Canceled(inFlight, in)) > 0 }
-
 // Canceled returns the actions in flight that new facts make pointless: the pull of an image that the specification no
 // longer names, a stop or a hook whose deadline is later than the one that now holds, and with any order to stop, what only a pod
 // that runs has a use for. A ContainerStart is never cancelled: its outcome would be unknown, and what may be starting

@@ -228,7 +228,7 @@ func (a *Agent) Kill() { a.proc.Kill() }
 // Stop ends the agent with SIGTERM, which must take less than 10 seconds and give exit code 0. Its pods go on.
 func (a *Agent) Stop() {
 	a.e.t.Helper()
-	if err := a.proc.Stop(10 * time.Second); err != nil {
+	if err := a.proc.stop(10 * time.Second); err != nil {
 		a.e.t.Fatalf("cannot stop the agent: %v", err)
 	}
 }

@@ -68,7 +68,7 @@ func (e *Env) Containerd(c ContainerdConfig) *Containerd {
 	}
 	d.linkPlugins(plugins)
 	if !c.NoNetwork {
-		e.WriteFile(d.Conflist(e.Bridge()), c.Name, "cni", "net.d", "10-testbed.conflist")
+		e.WriteFile(d.conflist(e.Bridge()), c.Name, "cni", "net.d", "10-testbed.conflist")
 	}
 	if c.Mirror != nil {
 		e.WriteFile(fmt.Sprintf("[host.\"http://%s\"]\n", c.Mirror.Host), c.Name, "certs.d", "registry.k8s.io", "hosts.toml")
@@ -87,7 +87,7 @@ func (d *Containerd) choosePrograms() (runc, plugins string) {
 	switch d.Version {
 	case "", "2.4":
 		d.Version = "2.4"
-		BuildTools(t, "containerd", "runc", "cni")
+		buildTools(t, "containerd", "runc", "cni")
 		d.program = Tool(t, "containerd")
 		dir := filepath.Dir(d.program)
 		d.ctr, d.path = filepath.Join(dir, "ctr"), dir+":"+os.Getenv("PATH")
@@ -117,8 +117,8 @@ func (d *Containerd) linkPlugins(from string) {
 	}
 }
 
-// Conflist is a CNI configuration list of the Env's bridge with host-local addresses and portmap, under a network name.
-func (d *Containerd) Conflist(network string) string {
+// conflist is a CNI configuration list of the Env's bridge with host-local addresses and portmap, under a network name.
+func (d *Containerd) conflist(network string) string {
 	return fmt.Sprintf(`{
   "cniVersion": "1.0.0",
   "name": %q,
@@ -160,7 +160,7 @@ func (d *Containerd) Kill() { d.proc.Kill() }
 // Stop ends the daemon with SIGTERM. Shims and containers go on.
 func (d *Containerd) Stop() {
 	d.e.t.Helper()
-	if err := d.proc.Stop(10 * time.Second); err != nil && d.proc.cmd.ProcessState.ExitCode() > 0 {
+	if err := d.proc.stop(10 * time.Second); err != nil && d.proc.cmd.ProcessState.ExitCode() > 0 {
 		d.e.t.Fatalf("cannot stop %s: %v", d.name, err)
 	}
 }

@@ -40,12 +40,12 @@ const startBound = 2 * time.Minute
 // server is ready and the default service account, which every pod needs, is there. The API server is given more flags.
 func (e *Env) ControlPlane(api ...string) *ControlPlane {
 	e.t.Helper()
-	BuildTools(e.t, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+	buildTools(e.t, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://" + e.NodeIP() + ":" + strconv.Itoa(e.Port())}
 	etcdURL := cp.startEtcd()
 	cp.start = cp.apiServer(etcdURL, api...)
 	cp.start()
-	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
+	cp.AdminKubeconfig = cp.kubeconfig("admin", "system:masters")
 	cp.waitReady() // the controllers end when it is not within 10 s
 	cp.startControllers()
 	cp.startScheduler()
@@ -63,7 +63,7 @@ func (e *Env) APIServer() *ControlPlane {
 	cp := &ControlPlane{e: e, CA: e.NewCA("pki"), URL: "https://" + e.NodeIP() + ":" + strconv.Itoa(e.Port())}
 	cp.start = cp.apiServer(cp.startEtcd(), "--disable-admission-plugins=ServiceAccount,Priority,DefaultTolerationSeconds,RuntimeClass")
 	cp.start()
-	cp.AdminKubeconfig = cp.Kubeconfig("admin", "system:masters")
+	cp.AdminKubeconfig = cp.kubeconfig("admin", "system:masters")
 	cp.waitReady()
 	return cp
 }
@@ -105,7 +105,7 @@ func (cp *ControlPlane) apiServer(etcdURL string, more ...string) func() {
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + accounts.KeyFile, "--service-account-signing-key-file=" + accounts.KeyFile,
-		"--service-cluster-ip-range=" + e.ServiceCIDR(),
+		"--service-cluster-ip-range=" + e.serviceCIDR(),
 		"--enable-bootstrap-token-auth", "--allow-privileged", "--profiling=false",
 		// The way to API servers that pods are: to the pod itself, for the machine has no kube-proxy.
 		"--enable-aggregator-routing", "--proxy-client-cert-file=" + toExtension.CertFile, "--proxy-client-key-file=" + toExtension.KeyFile,
@@ -200,8 +200,8 @@ func (cp *ControlPlane) show(pair KeyPair) {
 	}
 }
 
-// Kubeconfig writes a kubeconfig for a user in groups, with a client certificate of its own, and returns its path.
-func (cp *ControlPlane) Kubeconfig(user string, groups ...string) string {
+// kubeconfig writes a kubeconfig for a user in groups, with a client certificate of its own, and returns its path.
+func (cp *ControlPlane) kubeconfig(user string, groups ...string) string {
 	cp.e.t.Helper()
 	file := strings.NewReplacer(":", "-", "/", "-").Replace(user)
 	pair := cp.CA.Issue(file, Cert{Name: user, Groups: groups})
@@ -220,7 +220,7 @@ func (cp *ControlPlane) Kubeconfig(user string, groups ...string) string {
 // NodeKubeconfig is the kubeconfig of a node's agent: user system:node:<name> in group system:nodes.
 func (cp *ControlPlane) NodeKubeconfig(name string) string {
 	cp.e.t.Helper()
-	return cp.Kubeconfig("system:node:"+name, "system:nodes")
+	return cp.kubeconfig("system:node:"+name, "system:nodes")
 }
 
 // RESTConfig is the administrator's, without a client-side rate limit.

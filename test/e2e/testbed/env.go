@@ -84,8 +84,8 @@ func (e *Env) PodCIDR() string {
 	return fmt.Sprintf("10.241.%d.0/24", e.N)
 }
 
-// ServiceCIDR is the control plane's service network. Only where a kube-proxy runs it leads anywhere.
-func (e *Env) ServiceCIDR() string { return fmt.Sprintf("10.242.%d.0/24", e.N) }
+// serviceCIDR is the control plane's service network. Only where a kube-proxy runs it leads anywhere.
+func (e *Env) serviceCIDR() string { return fmt.Sprintf("10.242.%d.0/24", e.N) }
 
 // CgroupRoot is where the agent's kubepods, and containers that tests run without an agent, have their cgroups.
 func (e *Env) CgroupRoot() string {

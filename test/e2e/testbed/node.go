@@ -51,8 +51,8 @@ func (e *Env) NodeEnv(name string) *Env {
 	return n
 }
 
-// ClusterCIDR holds the pod networks of all nodes that NodeEnv made.
-func (e *Env) ClusterCIDR() string { return fmt.Sprintf("10.243.%d.0/24", e.N) }
+// clusterCIDR holds the pod networks of all nodes that NodeEnv made.
+func (e *Env) clusterCIDR() string { return fmt.Sprintf("10.243.%d.0/24", e.N) }
 
 // DNSIP is the address in the service network that a cluster's DNS has by custom.
 func (e *Env) DNSIP() string { return fmt.Sprintf("10.242.%d.10", e.N) }
@@ -193,7 +193,7 @@ func links() (all []netlink.Link, err error) {
 func (e *Env) KubeProxy(cp *ControlPlane, node, mode string) *Process {
 	e.t.Helper()
 	return e.Start("kube-proxy", exec.Command(Tool(e.t, "kube-proxy"),
-		"--kubeconfig="+cp.Kubeconfig("system:kube-proxy"), "--hostname-override="+node, "--proxy-mode="+mode, "--cluster-cidr="+e.ClusterCIDR(),
+		"--kubeconfig="+cp.kubeconfig("system:kube-proxy"), "--hostname-override="+node, "--proxy-mode="+mode, "--cluster-cidr="+e.clusterCIDR(),
 		"--healthz-bind-address="+net.JoinHostPort(e.NodeIP(), strconv.Itoa(e.Port())), "--metrics-bind-address="+net.JoinHostPort(e.NodeIP(), strconv.Itoa(e.Port())),
 		// What concerns connection tracking as a whole is the machine's, not a namespace's.
 		"--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"))

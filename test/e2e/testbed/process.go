@@ -126,8 +126,8 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Stop asks the process to end with SIGTERM, and kills it when it has not after grace. It returns what Wait said.
-func (p *Process) Stop(grace time.Duration) error {
+// stop asks the process to end with SIGTERM, and kills it when it has not after grace. It returns what Wait said.
+func (p *Process) stop(grace time.Duration) error {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
 	select {

@@ -55,9 +55,6 @@ func (e *Env) Registry(c RegistryConfig) *Registry {
 	return r
 }
 
-// Process is the registry's, to take it away.
-func (r *Registry) Process() *Process { return r.proc }
-
 // Push stores an image under name and tag and returns its reference: Host/name:tag.
 func (r *Registry) Push(im ociarchive.Image, name, tag string) string {
 	r.e.t.Helper()

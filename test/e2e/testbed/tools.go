@@ -29,20 +29,20 @@ func ToolsDir() string {
 // Tool is the path of a built component, which is built if it is missing.
 func Tool(t T, name string) string {
 	t.Helper()
-	BuildTools(t, name)
+	buildTools(t, name)
 	return toolPath(name)
 }
 
 // PluginsDir is where the CNI reference plugins are. They are built if they are missing.
 func PluginsDir(t T) string {
 	t.Helper()
-	BuildTools(t, "cni")
+	buildTools(t, "cni")
 	return filepath.Dir(toolPath("cni"))
 }
 
-// BuildTools builds those of the components that are missing, together: that is quicker than one after the other. It shows
+// buildTools builds those of the components that are missing, together: that is quicker than one after the other. It shows
 // how far it is, for the API server takes minutes.
-func BuildTools(t T, names ...string) {
+func buildTools(t T, names ...string) {
 	t.Helper()
 	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		_, err := os.Stat(toolPath(name))

@@ -24,7 +24,7 @@ func TestTool_BuildsWhatIsMissingAndNothingElse(t *testing.T) {
 	t.Chdir(repo)
 	t.Setenv("MINIKUBELET_TOOLS", tools)
 
-	BuildTools(t, "containerd", "runc", "etcd")
+	buildTools(t, "containerd", "runc", "etcd")
 	if got, want := Tool(t, "kubectl"), filepath.Join(tools, "bin", "kubectl"); got != want {
 		t.Errorf("kubectl is at %s, want %s", got, want)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,21 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
-
-// Chain is a hook of several: what one forwards goes to the next.
-func Chain(hooks ...Hook) Hook {
-	return func(ctx context.Context, c *Call) error {
-		forward := c.Forward
-		for _, h := range slices.Backward(hooks) {
-			next := forward
-			forward = func(ctx context.Context) error {
-				c.Forward = next
-				return h(ctx, c)
-			}
-		}
-		return forward(ctx)
-	}
-}
 
 // Empty answers a method with an empty message where match, which may be nil, says so of the request.
 func Empty(method string, match func(request []byte) bool) Hook {
