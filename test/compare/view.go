@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"regexp"
 	"runtime"
@@ -28,6 +29,8 @@ type viewer struct {
 	node
 	kubelet string    // its program; empty: the agent runs
 	renewed time.Time // the lease, when the node was new
+
+	foreign *regexp.Regexp // lines of what this machine alone has
 }
 
 //go:embed views.yaml
@@ -111,9 +114,6 @@ func Run(t *testing.T, kubelet string, cases []Case) Records {
 	return records
 }
 
-// foreignBridge is of another node of the testbed's, which runs beside this one.
-var foreignBridge = regexp.MustCompile(`\bmkt\d+\b`)
-
 func takeViews(t *testing.T, kubelet string) Records {
 	t.Helper()
 	e := testbed.New(t)
@@ -139,7 +139,7 @@ func takeViews(t *testing.T, kubelet string) Records {
 		if err != nil {
 			l.add("view", err)
 		}
-		records[view.name] = slices.DeleteFunc(v.names.normal(l), foreignBridge.MatchString)
+		records[view.name] = slices.DeleteFunc(v.names.normal(l), v.foreign.MatchString)
 	}
 	return records
 }
@@ -161,12 +161,40 @@ func (v *viewer) viewSettings() map[string]any {
 func (v *viewer) name() {
 	v.names = v.ownNames()
 	v.names[v.env.CgroupRoot()], v.names[fmt.Sprint(v.agent.Port)], v.names[runtime.Version()] = "<cgroups>", "<port>", "<go>"
-	v.names[fmt.Sprintf("mkt%d", v.env.N)] = "<bridge>"
+	v.nameInterfaces()
 	for _, file := range []string{"/etc/machine-id", "/proc/sys/kernel/osrelease"} {
 		if b, err := os.ReadFile(file); err == nil && len(b) > 1 {
 			v.names[strings.TrimSpace(string(b))] = "<" + file + ">"
 		}
 	}
+}
+
+// nameInterfaces names the node's bridge and the interface of the default route. The machine's others are foreign, as are those
+// of other nodes on it.
+func (v *viewer) nameInterfaces() {
+	v.t.Helper()
+	routes, err := os.ReadFile("/proc/net/route")
+	all, err2 := net.Interfaces()
+	if err = errors.Join(err, err2); err != nil {
+		v.t.Fatalf("cannot list the machine's interfaces: %v", err)
+	}
+	bridge, way := fmt.Sprintf("mkt%d", v.env.N), ""
+	for line := range strings.Lines(string(routes)) {
+		if f := strings.Fields(line); len(f) > 1 && f[1] == "00000000" {
+			way = f[0]
+		}
+	}
+	v.names[bridge] = "<bridge>"
+	if way != "" {
+		v.names[way] = "eth0"
+	}
+	foreign := []string{`mkt\d+`}
+	for _, i := range all {
+		if i.Name != bridge && i.Name != way && i.Name != "lo" {
+			foreign = append(foreign, regexp.QuoteMeta(i.Name))
+		}
+	}
+	v.foreign = regexp.MustCompile(`(interfaces\[|hostnet/ )(` + strings.Join(foreign, "|") + `)\b`)
 }
 
 // namePods names what is of these pods alone.
