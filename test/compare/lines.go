@@ -150,6 +150,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`\b(cpuset\.(cpus|mems)) = \d.*`), "$1 = <all>"},
 	{regexp.MustCompile(`^(image minikubelet\.dev/\S+) = \d+`), "$1 = <size>"},
 	{regexp.MustCompile(`(\.kubernetes\.io/config\.hash = )[0-9a-f]{32}$`), "${1}<uid>"},
+	{regexp.MustCompile(`(\.healthzPort = )2\d{4}$`), "${1}<port>"},
 	{regexp.MustCompile(`/proc/thread-self/fd/\d+`), "/proc/thread-self/fd/<n>"},
 	{regexp.MustCompile(`\bused: \d+, capacity: \d+`), "used: <used>, capacity: <capacity>"},
 }
