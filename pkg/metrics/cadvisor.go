@@ -145,11 +145,11 @@ func (c *Collector) podUnits(p *v1.Pod, s *runtimeapi.PodSandboxStats, add func(
 		}
 		cs := s.GetLinux().GetContainers()[i]
 		own.name, own.container = cs.GetAttributes().GetId(), cs.GetAttributes().GetMetadata().GetName()
-		st := statusOf(p, own.container)
+		st := pod.StatusOf(&p.Status, own.container)
 		own.image = imageOf(p, st, own.container)
 		if u := add(own); u != nil {
 			u.layer = cs.GetWritableLayer()
-			if st != nil && st.State.Running != nil && strings.HasSuffix(st.ContainerID, own.name) {
+			if st != nil && st.State.Running != nil && pod.BareID(st.ContainerID) == own.name {
 				u.start = st.State.Running.StartedAt.Time
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
+	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/stats"
 	"github.com/minikubelet/minikubelet/pkg/stats/cgroupstat"
 )
@@ -99,7 +100,7 @@ func containerStats(r readings, p *v1.Pod, c *runtimeapi.ContainerStats, disk st
 	if read {
 		complete(out.CPU, out.Memory, &out.IO, group)
 	}
-	if st := statusOf(p, out.Name); st != nil && st.State.Running != nil {
+	if st := pod.StatusOf(&p.Status, out.Name); st != nil && st.State.Running != nil {
 		out.StartTime = st.State.Running.StartedAt
 	}
 	if w := c.GetWritableLayer(); w != nil {
@@ -123,17 +124,6 @@ func used(r readings, u stats.Usage) *statsapi.FsStats {
 		out = &statsapi.FsStats{Time: metav1.NewTime(r.At)}
 	}
 	return usedBy(out, &u)
-}
-
-func statusOf(p *v1.Pod, name string) *v1.ContainerStatus {
-	for _, list := range [][]v1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses} {
-		for i := range list {
-			if list[i].Name == name {
-				return &list[i]
-			}
-		}
-	}
-	return nil
 }
 
 func cpu(u *runtimeapi.CpuUsage) *statsapi.CPUStats {

@@ -2,7 +2,6 @@ package probes
 
 import (
 	"slices"
-	"strings"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -53,18 +52,15 @@ func (s *Set) podIP(in plan.Input) string {
 // reported reads the successes that were last reported of this very container: after a restart of the agent they hold
 // until its probes have a verdict again.
 func reported(last *v1.PodStatus, c *v1.Container, id string) (prior pod.Probes) {
-	for _, list := range [...][]v1.ContainerStatus{last.ContainerStatuses, last.InitContainerStatuses} {
-		for i := range list {
-			if list[i].Name != c.Name || !strings.HasSuffix(list[i].ContainerID, "://"+id) {
-				continue
-			}
-			if c.StartupProbe != nil && list[i].Started != nil && *list[i].Started {
-				prior.Startup = pod.Success
-			}
-			if c.ReadinessProbe != nil && list[i].Ready {
-				prior.Readiness = pod.Success
-			}
-		}
+	s := pod.StatusOf(last, c.Name)
+	if s == nil || pod.BareID(s.ContainerID) != id {
+		return prior
+	}
+	if c.StartupProbe != nil && s.Started != nil && *s.Started {
+		prior.Startup = pod.Success
+	}
+	if c.ReadinessProbe != nil && s.Ready {
+		prior.Readiness = pod.Success
 	}
 	return prior
 }

@@ -73,23 +73,10 @@ func (s Source) find(namespace, name, uid string) *v1.Pod {
 
 // containerID returns the ID of a container that runs, without the runtime's name before it.
 func containerID(p *v1.Pod, name string) string {
-	for _, list := range [][]v1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses} {
-		for _, c := range list {
-			if c.Name == name && c.State.Running != nil {
-				return bareID(c.ContainerID)
-			}
-		}
+	if c := pod.StatusOf(&p.Status, name); c != nil && c.State.Running != nil {
+		return pod.BareID(c.ContainerID)
 	}
 	return ""
-}
-
-func bareID(id string) string {
-	for i := 0; i+2 < len(id); i++ {
-		if id[i:i+3] == "://" {
-			return id[i+3:]
-		}
-	}
-	return id
 }
 
 // limits of the HTTP servers: slow, huge, malformed and half-open requests cost bounded memory.

@@ -110,11 +110,10 @@ func (b *build) initializedCondition() v1.PodCondition {
 		return c
 	}
 	var waiting []string
-	for i := range b.s.InitContainerStatuses {
-		s := &b.s.InitContainerStatuses[i]
-		sidecar := pod.IsSidecar(&b.in.Desired.Pod.Spec.InitContainers[i])
-		if sidecar && (s.Started == nil || !*s.Started) || !sidecar && !s.Ready {
-			waiting = append(waiting, s.Name)
+	for role, c := range pod.Spec(b.in.Desired.Pod) {
+		s := pod.StatusOf(&b.s, c.Name)
+		if role == pod.Sidecar && !*s.Started || role == pod.Init && !s.Ready {
+			waiting = append(waiting, c.Name)
 		}
 	}
 	c.Status, c.Reason = v1.ConditionFalse, "ContainersNotInitialized"
@@ -134,14 +133,9 @@ func (b *build) containersReady() v1.PodCondition {
 		return c
 	}
 	var unready []string
-	for i := range b.s.InitContainerStatuses {
-		if s := &b.s.InitContainerStatuses[i]; pod.IsSidecar(&b.in.Desired.Pod.Spec.InitContainers[i]) && !s.Ready {
-			unready = append(unready, s.Name)
-		}
-	}
-	for i := range b.s.ContainerStatuses {
-		if s := &b.s.ContainerStatuses[i]; !s.Ready {
-			unready = append(unready, s.Name)
+	for role, c := range pod.Spec(b.in.Desired.Pod) {
+		if (role == pod.Sidecar || role == pod.Main) && !pod.StatusOf(&b.s, c.Name).Ready {
+			unready = append(unready, c.Name)
 		}
 	}
 	switch {

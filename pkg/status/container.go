@@ -3,7 +3,6 @@ package status
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -16,78 +15,53 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
-// lost is the reason of an exit that nobody saw; a container that is gone is taken for killed.
-const (
-	lost         = "ContainerStatusUnknown"
-	lostExitCode = 137
-)
-
 // container is the status of one container of the specification: of its newest attempt that has run, as the runtime has
 // it, else as it was reported last.
 func (b *build) container(role pod.Role, c *v1.Container) v1.ContainerStatus {
-	prior := priorOf(b.prior, c.Name)
-	newest, before := b.attempts(c.Name)
-	if prior != nil && prior.ContainerID != "" && (newest == nil || int32(newest.Attempt) < prior.RestartCount) {
-		return b.missing(role, c, prior)
+	h := pod.HistoryOf(&b.in.Observed, b.prior, c.Name)
+	if h.Lost {
+		return b.missing(role, &h)
 	}
 	mounts := volumeMounts(c, b.host.RecursiveReadOnly)
-	if newest == nil {
-		s := v1.ContainerStatus{
+	prior, ran := h.Reported, h.Ran
+	if ran == nil {
+		return v1.ContainerStatus{
 			Name: c.Name, Image: c.Image, Started: new(false), State: b.waiting(c.Name, prior), VolumeMounts: mounts,
+			RestartCount: int32(h.RestartCount()),
 		}
-		if prior != nil {
-			s.RestartCount = prior.RestartCount
-		}
-		return s
 	}
 	s := v1.ContainerStatus{
-		Name: c.Name, RestartCount: int32(newest.Attempt), Image: cmp.Or(newest.Image, c.Image), ImageID: newest.ImageID,
-		ContainerID: b.host.Runtime + "://" + newest.ID, User: user(newest.User), VolumeMounts: mounts,
-	}
-	if prior != nil {
-		s.RestartCount = max(s.RestartCount, prior.RestartCount)
+		Name: c.Name, RestartCount: int32(h.RestartCount()), Image: cmp.Or(ran.Image, c.Image), ImageID: ran.ImageID,
+		ContainerID: b.host.Runtime + "://" + ran.ID, User: user(ran.User), VolumeMounts: mounts,
 	}
 	switch {
-	case before != nil && before.State == pod.ContainerExited:
-		s.LastTerminationState = b.terminated(role, before)
-	case prior != nil && prior.ContainerID != s.ContainerID && prior.ContainerID != "":
-		s.LastTerminationState = ended(prior)
-	case prior != nil && prior.ContainerID == s.ContainerID && prior.State.Waiting == nil:
+	case h.Before != nil && h.Before.State == pod.ContainerExited:
+		s.LastTerminationState = b.terminated(role, h.Before)
+	case prior == nil || prior.ContainerID == "":
+	case !h.Same(ran):
+		s.LastTerminationState.Terminated = pod.EndOf(prior)
+	case prior.State.Waiting == nil:
 		s.LastTerminationState = prior.LastTerminationState
 	}
-	if newest.State == pod.ContainerExited {
-		b.exited(&s, role, newest, prior)
+	if ran.State == pod.ContainerExited {
+		b.exited(&s, role, &h)
 	} else {
-		s.State.Running = &v1.ContainerStateRunning{StartedAt: stamp(newest.StartedAt)}
-		s.Started = new(b.started(c, newest, prior))
-		s.Ready = *s.Started && b.ready(role, c, newest, prior)
+		s.State.Running = &v1.ContainerStateRunning{StartedAt: stamp(ran.StartedAt)}
+		s.Started = new(h.Started(c, b.d.Record.Hooks[ran.ID], b.in.Health[ran.ID]))
+		s.Ready = *s.Started && b.ready(role, c, &h)
 	}
-	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil && newest.StopSignal != "" {
-		s.StopSignal = new(v1.Signal(newest.StopSignal))
+	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil && ran.StopSignal != "" {
+		s.StopSignal = new(v1.Signal(ran.StopSignal))
 	}
 	if role != pod.Ephemeral {
-		allocate(&s, c, newest)
+		allocate(&s, c, ran)
 	}
 	return s
 }
 
-// attempts finds the newest attempt at a container that has run, and the one before it.
-func (b *build) attempts(name string) (newest, before *pod.Container) {
-	for i := range b.in.Observed.Containers {
-		c := &b.in.Observed.Containers[i]
-		switch {
-		case c.Name != name || c.State == pod.ContainerCreated:
-		case newest == nil:
-			newest = c
-		default:
-			return newest, c
-		}
-	}
-	return newest, nil
-}
-
 // exited tells how a container ended, or why it waits for its next attempt.
-func (b *build) exited(s *v1.ContainerStatus, role pod.Role, c *pod.Container, prior *v1.ContainerStatus) {
+func (b *build) exited(s *v1.ContainerStatus, role pod.Role, h *pod.History) {
+	c := h.Ran
 	s.Started = new(false)
 	s.State = b.terminated(role, c)
 	if role == pod.Init && c.ExitCode == 0 {
@@ -104,8 +78,8 @@ func (b *build) exited(s *v1.ContainerStatus, role pod.Role, c *pod.Container, p
 		}
 		if w.Message == "" && !against {
 			// About to start again, with nothing in the way: its end is what there is to tell, or that it waited for this.
-			if b.same(prior, c) && prior.State.Waiting != nil {
-				s.LastTerminationState, s.State = s.State, *prior.State.DeepCopy()
+			if h.Same(c) && h.Reported.State.Waiting != nil {
+				s.LastTerminationState, s.State = s.State, *h.Reported.State.DeepCopy()
 			}
 			return
 		}
@@ -116,38 +90,20 @@ func (b *build) exited(s *v1.ContainerStatus, role pod.Role, c *pod.Container, p
 }
 
 // missing is the status of a container that was reported and cannot be found any more.
-func (b *build) missing(role pod.Role, c *v1.Container, prior *v1.ContainerStatus) v1.ContainerStatus {
-	s := *prior.DeepCopy()
-	s.Started, s.Ready = new(false), false
-	gone := ended(prior)
+func (b *build) missing(role pod.Role, h *pod.History) v1.ContainerStatus {
+	s := *h.Reported.DeepCopy()
+	s.Started, s.Ready, s.RestartCount = new(false), false, int32(h.RestartCount())
+	gone := v1.ContainerState{Terminated: pod.EndOf(h.Reported)}
 	s.State = gone
-	if _, waits := b.d.Waiting[c.Name]; waits {
-		s.LastTerminationState, s.State = gone, b.waiting(c.Name, nil)
+	if _, waits := b.d.Waiting[s.Name]; waits {
+		s.LastTerminationState, s.State = gone, b.waiting(s.Name, nil)
 		return s
 	}
-	if prior.State.Waiting != nil {
+	if h.Reported.State.Waiting != nil {
 		s.LastTerminationState = v1.ContainerState{}
 	}
 	s.Ready = role == pod.Init && gone.Terminated.ExitCode == 0
 	return s
-}
-
-// ended is how a container that cannot be found has ended, as far as it was reported.
-func ended(prior *v1.ContainerStatus) v1.ContainerState {
-	if t := prior.State.Terminated; t != nil {
-		return v1.ContainerState{Terminated: t.DeepCopy()}
-	}
-	if t := prior.LastTerminationState.Terminated; t != nil && prior.State.Waiting != nil {
-		return v1.ContainerState{Terminated: t.DeepCopy()}
-	}
-	t := &v1.ContainerStateTerminated{
-		ExitCode: lostExitCode, Reason: lost, Message: "The container could not be located when the pod was looked at; it used to be running",
-		ContainerID: prior.ContainerID,
-	}
-	if r := prior.State.Running; r != nil {
-		t.StartedAt = r.StartedAt
-	}
-	return v1.ContainerState{Terminated: t}
 }
 
 // waiting is why a container has not started. Of one that never will, because the pod ends, the last reason stands.
@@ -213,54 +169,22 @@ func startedAt(t time.Time) metav1.Time {
 	return stamp(t)
 }
 
-// started reports whether a running container counts as started: its postStart hook is done and its startup probe, if it
-// has one, has succeeded. Without a verdict, what was reported of this very container holds.
-func (b *build) started(c *v1.Container, o *pod.Container, prior *v1.ContainerStatus) bool {
-	if c.Lifecycle != nil && c.Lifecycle.PostStart != nil && b.d.Record.Hooks[o.ID].PostStart != pod.HookDone {
-		return false
-	}
-	if c.StartupProbe == nil {
-		return true
-	}
-	switch b.in.Health[o.ID].Startup {
-	case pod.Success:
-		return true
-	case pod.Failed:
-		return false
-	}
-	return b.same(prior, o) && prior.Started != nil && *prior.Started
-}
-
 // ready reports whether a started container is ready. Without a verdict of its readiness probe, what was reported of this
 // very container holds, so that a restart of the agent makes nothing flip.
-func (b *build) ready(role pod.Role, c *v1.Container, o *pod.Container, prior *v1.ContainerStatus) bool {
+func (b *build) ready(role pod.Role, c *v1.Container, h *pod.History) bool {
 	if role == pod.Init || role == pod.Ephemeral {
 		return false
 	}
 	if c.ReadinessProbe == nil {
 		return true
 	}
-	switch b.in.Health[o.ID].Readiness {
+	switch b.in.Health[h.Ran.ID].Readiness {
 	case pod.Success:
 		return true
 	case pod.Failed:
 		return false
 	}
-	return b.same(prior, o) && prior.Ready
-}
-
-func (b *build) same(prior *v1.ContainerStatus, o *pod.Container) bool {
-	return prior != nil && strings.HasSuffix(prior.ContainerID, "://"+o.ID)
-}
-
-// priorOf finds what was last reported of a container.
-func priorOf(s *v1.PodStatus, name string) *v1.ContainerStatus {
-	for _, list := range [...][]v1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
-		if i := slices.IndexFunc(list, func(c v1.ContainerStatus) bool { return c.Name == name }); i >= 0 {
-			return &list[i]
-		}
-	}
-	return nil
+	return h.Same(h.Ran) && h.Reported.Ready
 }
 
 func user(u *pod.User) *v1.ContainerUser {

@@ -59,7 +59,7 @@ func endAll(list []v1.ContainerStatus) {
 	for i := range list {
 		if list[i].State.Terminated == nil {
 			list[i].State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-				ExitCode: lostExitCode, Reason: lost, Message: "The container could not be located when the pod was terminated",
+				ExitCode: pod.ExitLost, Reason: pod.ReasonLost, Message: "The container could not be located when the pod was terminated",
 			}}
 		}
 	}

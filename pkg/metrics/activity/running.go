@@ -62,14 +62,12 @@ func (t *tally) add(p *v1.Pod) {
 		t.running++
 	}
 	t.ephemeral += len(p.Spec.EphemeralContainers)
-	for _, list := range [][]v1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
-		for i := range list {
-			switch {
-			case list[i].State.Running != nil:
-				t.containers["running"]++
-			case list[i].State.Terminated != nil:
-				t.containers["exited"]++
-			}
+	for c := range pod.Statuses(&p.Status) {
+		switch {
+		case c.State.Running != nil:
+			t.containers["running"]++
+		case c.State.Terminated != nil:
+			t.containers["exited"]++
 		}
 	}
 	for i := range p.Status.Conditions {

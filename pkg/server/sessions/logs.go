@@ -37,7 +37,7 @@ func (s Sessions) ReadLog(ctx context.Context, w io.Writer, p *v1.Pod, container
 	}
 	if which >= len(runs) {
 		if o.Previous {
-			if statusOf(p, container) == nil {
+			if pod.StatusOf(&p.Status, container) == nil {
 				return notStarted(p, container)
 			}
 			return fmt.Errorf("previous terminated container %q in pod %q not found", container, p.Name)
@@ -65,7 +65,7 @@ func (s Sessions) ReadLog(ctx context.Context, w io.Writer, p *v1.Pod, container
 
 // notStarted says why a container has no log.
 func notStarted(p *v1.Pod, container string) error {
-	c := statusOf(p, container)
+	c := pod.StatusOf(&p.Status, container)
 	switch {
 	case c == nil:
 		return fmt.Errorf("container %q in pod %q is not available", container, p.Name)
@@ -82,21 +82,9 @@ func notStarted(p *v1.Pod, container string) error {
 	return fmt.Errorf("container %q in pod %q is waiting to start: %s", container, p.Name, why)
 }
 
-// statusOf is what the pod's status says of a container; nil: nothing.
-func statusOf(p *v1.Pod, container string) *v1.ContainerStatus {
-	for _, list := range [][]v1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
-		for i := range list {
-			if list[i].Name == container {
-				return &list[i]
-			}
-		}
-	}
-	return nil
-}
-
 // betweenRuns reports whether a container waits for its next run: the newest run is then the previous one, too.
 func betweenRuns(p *v1.Pod, container string) bool {
-	c := statusOf(p, container)
+	c := pod.StatusOf(&p.Status, container)
 	return c != nil && c.State.Waiting != nil
 }
 
@@ -107,7 +95,7 @@ func removedRun(p *v1.Pod, container string) (uint32, bool) {
 	if spec == nil || !slices.ContainsFunc(p.Status.Conditions, func(c v1.PodCondition) bool { return c.Type == v1.AllContainersRestarting }) {
 		return 0, false
 	}
-	c := statusOf(p, container)
+	c := pod.StatusOf(&p.Status, container)
 	if c == nil || c.LastTerminationState.Terminated == nil {
 		return 0, false
 	}

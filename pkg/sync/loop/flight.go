@@ -208,11 +208,9 @@ func sameStatus(a, b v1.PodStatus) bool {
 }
 
 func nothingRan(s v1.PodStatus) bool {
-	for _, list := range [][]v1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
-		for _, c := range list {
-			if c.State.Waiting == nil || c.LastTerminationState.Terminated != nil || c.RestartCount > 0 {
-				return false
-			}
+	for c := range pod.Statuses(&s) {
+		if c.State.Waiting == nil || c.LastTerminationState.Terminated != nil || c.RestartCount > 0 {
+			return false
 		}
 	}
 	return s.Phase == v1.PodPending

@@ -44,13 +44,13 @@ func (p *pass) passed() int {
 // initDone runs one init container, and reports whether it has ended well in the current sandbox.
 func (p *pass) initDone(v *view, ready bool) bool {
 	switch {
-	case v.state == exited && v.here && v.exit == 0:
+	case v.state == pod.Ended && v.here && v.exit == 0:
 		return true
-	case v.state == running:
+	case v.state == pod.Running:
 		if v.here {
 			p.check(v)
 		}
-	case v.state == exited && !p.wants(v) && v.exit != 0:
+	case v.state == pod.Ended && !p.wants(v) && v.exit != 0:
 		// It may not run again: the pod is about to fail.
 	default:
 		p.start(v, ready)

@@ -18,7 +18,7 @@ func (p *pass) restartAll() {
 	}
 	for i := range p.views {
 		v := &p.views[i]
-		if v.role == pod.Ephemeral || v.state != exited || v.begun || ruled(v.spec, v.exit) != v1.ContainerRestartRuleActionRestartAllContainers {
+		if v.role == pod.Ephemeral || v.state != pod.Ended || v.begun || ruled(v.spec, v.exit) != v1.ContainerRestartRuleActionRestartAllContainers {
 			continue
 		}
 		p.begin(v)
@@ -50,7 +50,7 @@ func (p *pass) reset() bool {
 		}
 		left = true
 		switch {
-		case mayRun(c):
+		case c.MayRun():
 			p.do(Action{
 				Kind: ContainerStop, Name: c.Name, ID: c.ID, Deadline: p.rec.Restart.At,
 				Reason: "Stopping container " + c.Name + ", will be restarted with all others",

@@ -27,7 +27,7 @@ func Resized(p *v1.Pod, role pod.Role, c *v1.Container, has *pod.Resources, cfs 
 
 // resized looks at pods alone whose specification was changed: a runtime may have adjusted what the others were given.
 func (p *pass) resized(v *view) (differs, restart bool) {
-	if p.spec.Generation < 2 || v.state != running || !v.here {
+	if p.spec.Generation < 2 || v.state != pod.Running || !v.here {
 		return false, false
 	}
 	return Resized(p.spec, v.role, v.spec, v.c.Resources, p.in.CFS)

@@ -82,7 +82,7 @@ func (p *pass) begin(v *view) {
 	name := v.spec.Name
 	last, restarted := p.rec.Backoff[name]
 	end := v.finished
-	if v.state == running {
+	if v.state == pod.Running {
 		end = p.in.Now
 	}
 	long := !v.started.IsZero() && end.Sub(v.started) >= crashReset
@@ -151,7 +151,7 @@ func (p *pass) tidy() {
 		v := p.named(c.Name)
 		astray := v == nil || p.box == nil || c.SandboxID != p.box.ID
 		switch {
-		case mayRun(c):
+		case c.MayRun():
 			if astray {
 				p.evict(c, v)
 			}
@@ -176,7 +176,7 @@ func (p *pass) tidySandboxes() {
 			continue
 		}
 		switch {
-		case inhabited(containers, s.ID, mayRun), p.flyingKind(ContainerStart):
+		case inhabited(containers, s.ID, (*pod.Container).MayRun), p.flyingKind(ContainerStart):
 			// What runs there, or may have been started there, comes first.
 		case !p.down(s):
 			p.do(Action{Kind: SandboxStop, ID: s.ID})

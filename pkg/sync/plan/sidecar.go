@@ -6,32 +6,12 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
-// started reports whether a sidecar lets the containers after it start: it runs in the current sandbox, its postStart hook
-// is done, and its startup probe, if it has one, has succeeded (KEP-753). What a former life of the agent reported of the
-// same container holds until its probe has a verdict again.
+// started reports whether a sidecar lets the containers after it start: it runs in the current sandbox and counts as started.
 func (p *pass) started(v *view) bool {
-	if v.state != running || !v.here || v.c.State != pod.ContainerRunning {
+	if v.state != pod.Running || !v.here || v.c.State != pod.ContainerRunning {
 		return false
 	}
-	if postStart(v.spec) != nil && p.rec.Hooks[v.c.ID].PostStart != pod.HookDone {
-		return false
-	}
-	if v.spec.StartupProbe == nil {
-		return true
-	}
-	switch p.in.Health[v.c.ID].Startup {
-	case pod.Success:
-		return true
-	case pod.Failed:
-		return false
-	}
-	return p.reportedStarted(v)
-}
-
-// reportedStarted reports whether the very container that runs was last reported as started.
-func (p *pass) reportedStarted(v *view) bool {
-	last := statusOf(&p.in.Record.Status, v.spec.Name)
-	return last != nil && sameID(last, v.c.ID) && last.Started != nil && *last.Started
+	return v.h.Started(v.spec, p.rec.Hooks[v.c.ID], p.in.Health[v.c.ID])
 }
 
 // closing reports whether the pod is about to end: main containers are being stopped, and no main container will run again.
@@ -41,8 +21,8 @@ func (p *pass) closing() bool {
 	for i := range p.views {
 		v := &p.views[i]
 		switch {
-		case v.role != pod.Main, v.state == exited && !p.wants(v):
-		case v.state == running && p.stoppedForGood(v):
+		case v.role != pod.Main, v.state == pod.Ended && !p.wants(v):
+		case v.state == pod.Running && p.stoppedForGood(v):
 			stopping = true
 		default:
 			return false

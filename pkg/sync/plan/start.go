@@ -28,7 +28,7 @@ func (p *pass) run() {
 	p.ephemeral(ready)
 	p.resize()
 	for i := range p.views {
-		if v := &p.views[i]; v.state != running && (v.state != exited || p.wants(v)) {
+		if v := &p.views[i]; v.state != pod.Running && (v.state != pod.Ended || p.wants(v)) {
 			p.wait(v.spec.Name, p.pending(), "")
 		}
 	}
@@ -140,13 +140,13 @@ func (p *pass) ephemeral(ready bool) {
 // started with its hook not done. One that waits after a failure is not.
 func (p *pass) advance(v *view, ready bool) bool {
 	switch {
-	case v.state == running:
+	case v.state == pod.Running:
 		if !v.here {
 			return false
 		}
 		p.check(v)
 		return !p.postStarted(v)
-	case v.state == exited && !p.wants(v):
+	case v.state == pod.Ended && !p.wants(v):
 		return false
 	}
 	return p.start(v, ready)
@@ -155,14 +155,14 @@ func (p *pass) advance(v *view, ready bool) bool {
 // start starts the next attempt of a container as soon as that is possible.
 func (p *pass) start(v *view, ready bool) bool {
 	name := v.spec.Name
-	if v.state == created {
+	if v.state == pod.Created {
 		removed := p.flying(Action{Kind: ContainerRemove, ID: v.c.ID}.Key())
 		if !v.here || stale(v) || removed || !ready {
 			return true // tidy removes it, or something is still missing
 		}
 		return p.launch(v, Action{Kind: ContainerStart, Name: name, ID: v.c.ID, Attempt: v.c.Attempt})
 	}
-	if v.state == exited {
+	if v.state == pod.Ended {
 		p.begin(v)
 		if stale(v) && p.rec.Backoff[name] > 0 {
 			p.backoff(name, 0) // it crashed as another one
@@ -177,7 +177,7 @@ func (p *pass) start(v *view, ready bool) bool {
 	if img, ok := p.in.Observed.Images[name]; !ok || img.Attempt != v.next || img.Ref != v.spec.Image {
 		return p.pull(v)
 	}
-	if v.alive {
+	if v.h.Alive {
 		return true // an older attempt is being stopped
 	}
 	if !ready {
@@ -301,7 +301,7 @@ func (p *pass) postStarted(v *view) bool {
 	if h.PostStart == pod.HookDone || h.PostStart == pod.HookFailed {
 		return true
 	}
-	if h.PostStart == "" && p.reportedStarted(v) {
+	if h.PostStart == "" && v.h.ReportedStarted() {
 		h.PostStart = pod.HookDone
 		p.hooks(v.c.ID, h)
 		return true

@@ -42,14 +42,14 @@ func (p *pass) finished() bool {
 		v := &p.views[i]
 		switch v.role {
 		case pod.Init:
-			if v.state == exited && v.exit != 0 && !p.wants(v) {
+			if v.state == pod.Ended && v.exit != 0 && !p.wants(v) {
 				return true
 			}
 		case pod.Main:
 			mains++
-			wants := v.state == exited && p.wants(v)
+			wants := v.state == pod.Ended && p.wants(v)
 			again = again || wants
-			if v.state == exited && !wants {
+			if v.state == pod.Ended && !wants {
 				ended++
 			}
 		}
@@ -67,7 +67,7 @@ func (p *pass) finished() bool {
 func (p *pass) conclude() {
 	v := &pod.Verdict{Phase: v1.PodSucceeded, At: p.in.Now}
 	for i := range p.views {
-		if m := &p.views[i]; m.role == pod.Main && (m.state != exited || m.exit != 0) {
+		if m := &p.views[i]; m.role == pod.Main && (m.state != pod.Ended || m.exit != 0) {
 			v.Phase = v1.PodFailed
 		}
 	}
@@ -106,7 +106,7 @@ func (p *pass) stopAll() {
 	others, last := p.flyingKind(ContainerStart), -1
 	containers := p.in.Observed.Containers
 	for i := range containers {
-		if !mayRun(&containers[i]) {
+		if !containers[i].MayRun() {
 			continue
 		}
 		if n := p.sidecar(containers[i].Name); n < 0 {
@@ -120,7 +120,7 @@ func (p *pass) stopAll() {
 	}
 	for i := range containers {
 		c := &containers[i]
-		if !mayRun(c) {
+		if !c.MayRun() {
 			continue
 		}
 		n := p.sidecar(c.Name)
