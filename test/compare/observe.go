@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -120,8 +121,25 @@ func startedContainer(bundle, id, name string) (l Lines) {
 	for _, e := range spec.Process.Env {
 		l.add("oci "+name+" env", e)
 	}
+	if linux, ok := all["linux"].(map[string]any); ok && dropNodes(linux) {
+		l.add("oci "+name+" devices", "those of the node")
+	}
 	l.addValue("oci "+name, all)
 	return append(l, cgroupLines(name, spec.Linux.CgroupsPath)...)
+}
+
+// dropNodes takes the devices of this machine out of a container's, and reports whether it has any: which ones a privileged
+// container gets depends on the machine.
+func dropNodes(linux map[string]any) bool {
+	devices, _ := linux["devices"].([]any)
+	own := slices.DeleteFunc(slices.Clone(devices), func(d any) bool {
+		device, _ := d.(map[string]any)
+		path, _ := device["path"].(string)
+		i, err := os.Stat(path)
+		return err == nil && i.Mode()&fs.ModeDevice != 0
+	})
+	linux["devices"] = own
+	return len(own) < len(devices)
 }
 
 // cgroupLines are the limits of a container's cgroup and of its pod's.
