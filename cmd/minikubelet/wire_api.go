@@ -14,8 +14,8 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/podcert"
-	"github.com/minikubelet/minikubelet/pkg/sources"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
 	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
@@ -65,7 +65,11 @@ func (a *agent) wireAPI(ctx context.Context) error {
 		a.api.objects = kube.NewObjects(a.api.client, a.objectChanged, keep, nil)
 		a.api.services = kube.NewServiceList(a.api.client, keep, nil)
 	}
-	a.pods.objects = sources.NewLookup(a.api.objects)
+	var api objects.Getter
+	if a.api.objects != nil {
+		api = a.api.objects
+	}
+	a.pods.objects = objects.NewStore(api)
 	a.pods.starts = a.atOnce()
 	ec := events.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
 	wc := writer.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy, Synced: a.reports.counters.Synced}

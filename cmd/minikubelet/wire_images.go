@@ -75,7 +75,7 @@ func (a *agent) wirePuller(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.images.puller = &images.PodPuller{Secret: a.pods.objects.Secret, Event: a.reports.told.Event, Puller: images.NewPuller(images.Config{
+	a.images.puller = &images.PodPuller{Objects: a.pods.objects, Event: a.reports.told.Event, Puller: images.NewPuller(images.Config{
 		Runtime: a.runtime, Events: a.reports.told, Serialize: c.Serialize, MaxParallel: c.MaxParallel, QPS: c.QPS, Burst: c.Burst,
 		Logins: logins, Records: a.images.records, Pulled: a.reports.counters.Pulled,
 	})}
@@ -90,7 +90,7 @@ func (a *agent) logins() (func(ctx context.Context, p *v1.Pod, ref string) ([]cr
 	}
 	var accounts *credentials.Accounts
 	if a.api.objects != nil {
-		accounts = &credentials.Accounts{Get: a.api.objects.ServiceAccount, Token: func(ctx context.Context, p *v1.Pod, audience string) (string, error) {
+		accounts = &credentials.Accounts{API: a.api.objects, Token: func(ctx context.Context, p *v1.Pod, audience string) (string, error) {
 			token, _, err := a.token(ctx, p, audience, int64(time.Hour/time.Second))
 			return token, err
 		}}

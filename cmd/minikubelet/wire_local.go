@@ -77,7 +77,7 @@ func (a *agent) wireVolumes(context.Context) error {
 	}
 	if a.api.objects != nil {
 		a.api.issuer = podcert.New(podcert.Config{API: a.api.objects, Node: a.nodeObject, Event: a.reports.told.Event, Now: time.Now})
-		vc.Token, vc.Trust, vc.Attached, vc.Certify = a.token, a.api.objects, a.pods.objects.Attached, a.api.issuer.Bundle
+		vc.Token, vc.Trust, vc.Attaches, vc.Certify = a.token, a.api.objects, true, a.api.issuer.Bundle
 	}
 	if a.local.volumes, err = volumes.New(vc); err != nil {
 		return err

@@ -18,11 +18,11 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/probes"
 	"github.com/minikubelet/minikubelet/pkg/record"
 	"github.com/minikubelet/minikubelet/pkg/resources"
-	"github.com/minikubelet/minikubelet/pkg/sources"
 	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 	"github.com/minikubelet/minikubelet/pkg/status"
 	"github.com/minikubelet/minikubelet/pkg/sync/act"
@@ -41,7 +41,7 @@ type podParts struct {
 	set      *loop.Set
 	starts   *loop.Limit // pods that are being brought up at once
 	feed     *feed.Feed
-	objects  *sources.Lookup
+	objects  *objects.Store
 	store    *record.Store
 	observer *observe.Observer
 	probes   *probes.Set
@@ -144,7 +144,7 @@ func (a *agent) executor() *act.Executor {
 		DNS: act.DNS{Servers: texts(a.cfg.DNS.Servers), Domain: a.cfg.DNS.Domain},
 		Runs: act.Features{
 			SeccompDefault: a.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(a.host.status), ImageVolumes: a.host.runtime.MountsImages(),
-			SELinux: selinux.GetEnabled(), Handlers: a.host.status.Handlers, Class: a.pods.objects.RuntimeClass, Users: a.pods.users,
+			SELinux: selinux.GetEnabled(), Handlers: a.host.status.Handlers, Users: a.pods.users,
 		},
 	})
 }

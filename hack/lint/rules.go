@@ -21,7 +21,7 @@ const (
 // ranks holds every package of pkg; one below another has the rank of the longest prefix. A new package gets a line here,
 // which is when its place is decided.
 var ranks = map[string]int{
-	"pod": vocabulary, "config": vocabulary,
+	"pod": vocabulary, "config": vocabulary, "objects": vocabulary,
 	// What every adapter writes files and walks trees with.
 	"atomicfile": vocabulary, "book": vocabulary, "hosttree": vocabulary,
 	"sync": decider, "sync/plan": decider, "status": decider, "resources": decider, "downward": decider,
@@ -38,7 +38,7 @@ var adapterImports = map[string][]string{"volumes": {"csi"}, "images": {"cri"}, 
 
 // pure are the files, by pattern, that decide: functions of their arguments alone.
 var pure = []string{
-	"pkg/sync/plan/*.go", "pkg/status/build*.go", "pkg/sources/merge*.go", "pkg/cri/convert*.go", "pkg/images/decide*.go",
+	"pkg/pod/*.go", "pkg/sync/plan/*.go", "pkg/status/build*.go", "pkg/sources/merge*.go", "pkg/cri/convert*.go", "pkg/images/decide*.go",
 	"pkg/probes/tally*.go", "pkg/eviction/decide*.go", "pkg/resources/admit*.go", "pkg/resources/qos*.go", "pkg/node/conditions*.go",
 }
 

@@ -8,14 +8,15 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // PodPuller makes the images of containers and volumes present, with the credentials that the pod names.
 type PodPuller struct {
-	Puller *Puller
-	Secret func(ctx context.Context, namespace, name string) (*v1.Secret, error)
-	Event  func(p *v1.Pod, container, typ, reason, message string)
+	Puller  *Puller
+	Objects *objects.Store
+	Event   func(p *v1.Pod, container, typ, reason, message string)
 }
 
 // Ensure makes the image of a container present.
@@ -52,7 +53,7 @@ func (p *PodPuller) told(ctx context.Context, pd *v1.Pod) func() []v1.Secret {
 
 func (p *PodPuller) secrets(ctx context.Context, pd *v1.Pod) (found []v1.Secret, missing []string) {
 	for _, ref := range pd.Spec.ImagePullSecrets {
-		s, err := p.Secret(ctx, pd.Namespace, ref.Name)
+		s, err := objects.Get[v1.Secret](ctx, p.Objects.For(pd), pd.Namespace, ref.Name)
 		if err != nil {
 			slog.Debug("cannot get a pull secret", "pod", pod.FullName(pd), "secret", ref.Name, "err", err)
 			missing = append(missing, ref.Name)

@@ -20,6 +20,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/images/credentials"
 	"github.com/minikubelet/minikubelet/pkg/images/pulled"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
@@ -381,10 +382,7 @@ func TestEnsure_AsksForSecretsOnlyWhenItPulls(t *testing.T) {
 	rt := &registry{have: map[string]bool{"web:1": true}}
 	p := &PodPuller{
 		Puller: NewPuller(Config{Runtime: rt, Events: &recorded{}}), Event: (&recorded{}).Event,
-		Secret: func(context.Context, string, string) (*v1.Secret, error) {
-			t.Error("the API server was asked for a secret")
-			return nil, errors.New("it is away")
-		},
+		Objects: objects.NewStore(away{t}),
 	}
 	pd := &v1.Pod{Spec: v1.PodSpec{ImagePullSecrets: []v1.LocalObjectReference{{Name: "team"}}}}
 	if _, err := p.Ensure(t.Context(), pd, &v1.Container{Name: "c", Image: "web:1"}, 0); err != nil {
@@ -418,4 +416,12 @@ func TestEnsure_CountsEachPullWithTheWaitForItsTurn(t *testing.T) {
 			t.Error(d)
 		}
 	})
+}
+
+// away is an API server that must not be asked.
+type away struct{ t *testing.T }
+
+func (a away) Get(context.Context, objects.Key) (objects.Object, error) {
+	a.t.Error("the API server was asked for an object")
+	return nil, errors.New("it is away")
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // away is an API server that gives tokens, or an error.
@@ -128,10 +129,10 @@ func TestKeep_AGarbledFileIsNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := kube.NewObjects(&away{err: errors.New("connection refused")}, func(types.UID) {}, keep, nil)
-	if s, err := o.Secret(t.Context(), "ns", "s"); err == nil {
+	if s, err := objects.Get[v1.Secret](t.Context(), o, "ns", "s"); err == nil {
 		t.Errorf("Secret() = %v, want the server's error", s)
 	}
-	if _, err := o.Secret(t.Context(), "../..", "s"); err == nil {
+	if _, err := objects.Get[v1.Secret](t.Context(), o, "../..", "s"); err == nil {
 		t.Error("a namespace that leaves its directory was taken")
 	}
 	o.Prune()

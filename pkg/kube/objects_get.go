@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -12,38 +13,47 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 type managed = metav1.ManagedFieldsEntry
 
 func (r Resource) plural() string { return string(r)[strings.LastIndexByte(string(r), '/')+1:] }
 
-// ConfigMap returns a ConfigMap; an error that apierrors.IsNotFound knows when there is none. The value is shared: read only.
-func (o *Objects) ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error) {
-	k := Key{Resource: ConfigMaps, Namespace: namespace, Name: name}
-	got, ok, err := o.find(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	if c, is := got.(*v1.ConfigMap); ok && is {
-		return c, nil
-	}
-	c := &v1.ConfigMap{}
-	return c, o.read(ctx, k, c)
+// kinds are those of objects that can be got.
+var kinds = map[string]struct {
+	resource Resource
+	empty    func() objects.Object
+}{
+	"ConfigMap":             {ConfigMaps, func() objects.Object { return &v1.ConfigMap{} }},
+	"Secret":                {Secrets, func() objects.Object { return &v1.Secret{} }},
+	"ServiceAccount":        {ServiceAccounts, func() objects.Object { return &v1.ServiceAccount{} }},
+	"PersistentVolume":      {PersistentVolumes, func() objects.Object { return &v1.PersistentVolume{} }},
+	"PersistentVolumeClaim": {PersistentVolumeClaims, func() objects.Object { return &v1.PersistentVolumeClaim{} }},
+	"VolumeAttachment":      {VolumeAttachments, func() objects.Object { return &storagev1.VolumeAttachment{} }},
+	"CSIDriver":             {CSIDrivers, func() objects.Object { return &storagev1.CSIDriver{} }},
+	"RuntimeClass":          {RuntimeClasses, func() objects.Object { return &nodev1.RuntimeClass{} }},
+	"ClusterTrustBundle":    {ClusterTrustBundles, func() objects.Object { return &certificatesv1beta1.ClusterTrustBundle{} }},
+	"PodCertificateRequest": {CertificateRequests, func() objects.Object { return &certificatesv1beta1.PodCertificateRequest{} }},
 }
 
-// Secret returns a Secret; an error that apierrors.IsNotFound knows when there is none. The value is shared: read only.
-func (o *Objects) Secret(ctx context.Context, namespace, name string) (*v1.Secret, error) {
-	k := Key{Resource: Secrets, Namespace: namespace, Name: name}
-	got, ok, err := o.find(ctx, k)
+// Get gets an object: what is held, else what the server says. The value is shared: read only.
+func (o *Objects) Get(ctx context.Context, k objects.Key) (objects.Object, error) {
+	kind, ok := kinds[k.Kind]
+	if !ok {
+		return nil, fmt.Errorf("cannot ask the API server for %s: the kind is not known here", k)
+	}
+	key := Key{Resource: kind.resource, Namespace: k.Namespace, Name: k.Name}
+	held, ok, err := o.find(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	if s, is := got.(*v1.Secret); ok && is {
-		return s, nil
+	if got, is := held.(objects.Object); ok && is {
+		return got, nil
 	}
-	s := &v1.Secret{}
-	return s, o.read(ctx, k, s)
+	got := kind.empty()
+	return got, o.read(ctx, key, got)
 }
 
 // read asks the server, and takes what is kept when it cannot be asked.
@@ -61,49 +71,6 @@ func (o *Objects) read(ctx context.Context, k Key, into runtime.Object) error {
 	return nil
 }
 
-// PersistentVolumeClaim reads a claim from the API server.
-func (o *Objects) PersistentVolumeClaim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
-	c := &v1.PersistentVolumeClaim{}
-	return c, o.client.Get(ctx, Key{Resource: PersistentVolumeClaims, Namespace: namespace, Name: name}, c)
-}
-
-// PersistentVolume reads a volume from the API server.
-func (o *Objects) PersistentVolume(ctx context.Context, name string) (*v1.PersistentVolume, error) {
-	p := &v1.PersistentVolume{}
-	return p, o.client.Get(ctx, Key{Resource: PersistentVolumes, Name: name}, p)
-}
-
-// ServiceAccount reads a service account from the API server.
-func (o *Objects) ServiceAccount(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error) {
-	s := &v1.ServiceAccount{}
-	return s, o.client.Get(ctx, Key{Resource: ServiceAccounts, Namespace: namespace, Name: name}, s)
-}
-
-// VolumeAttachment reads an attachment from the API server.
-func (o *Objects) VolumeAttachment(ctx context.Context, name string) (*storagev1.VolumeAttachment, error) {
-	a := &storagev1.VolumeAttachment{}
-	return a, o.client.Get(ctx, Key{Resource: VolumeAttachments, Name: name}, a)
-}
-
-// RuntimeClass reads a runtime class from the API server.
-func (o *Objects) RuntimeClass(ctx context.Context, name string) (*nodev1.RuntimeClass, error) {
-	c := &nodev1.RuntimeClass{}
-	return c, o.client.Get(ctx, Key{Resource: RuntimeClasses, Name: name}, c)
-}
-
-// CSIDriver reads the object that describes a CSI driver from the API server.
-func (o *Objects) CSIDriver(ctx context.Context, name string) (*storagev1.CSIDriver, error) {
-	d := &storagev1.CSIDriver{}
-	return d, o.client.Get(ctx, Key{Resource: CSIDrivers, Name: name}, d)
-}
-
-// ClusterTrustBundle reads the certificates of a bundle from the API server, in PEM.
-func (o *Objects) ClusterTrustBundle(ctx context.Context, name string) (string, error) {
-	b := &certificatesv1beta1.ClusterTrustBundle{}
-	err := o.client.Get(ctx, Key{Resource: ClusterTrustBundles, Name: name}, b)
-	return b.Spec.TrustBundle, err
-}
-
 // SignersTrustBundles reads the certificates of a signer's bundles that a label selector picks.
 func (o *Objects) SignersTrustBundles(ctx context.Context, signer, selector string) ([]string, error) {
 	list := &certificatesv1beta1.ClusterTrustBundleList{}
@@ -119,12 +86,6 @@ func (o *Objects) SignersTrustBundles(ctx context.Context, signer, selector stri
 func (o *Objects) RequestCertificate(ctx context.Context, r *certificatesv1beta1.PodCertificateRequest) (*certificatesv1beta1.PodCertificateRequest, error) {
 	got := &certificatesv1beta1.PodCertificateRequest{}
 	return got, o.client.Create(ctx, Key{Resource: CertificateRequests, Namespace: r.Namespace}, r, got)
-}
-
-// CertificateRequest reads a request for a pod's certificate from the API server.
-func (o *Objects) CertificateRequest(ctx context.Context, namespace, name string) (*certificatesv1beta1.PodCertificateRequest, error) {
-	r := &certificatesv1beta1.PodCertificateRequest{}
-	return r, o.client.Get(ctx, Key{Resource: CertificateRequests, Namespace: namespace, Name: name}, r)
 }
 
 // KeepCertificate holds a certificate of a pod on disk, with the pod's tokens and for as long as these.

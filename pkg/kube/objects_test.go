@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // getter is a server that also counts reads.
@@ -73,13 +74,13 @@ func TestObjects_ServeWhatIsWatchedAndPokeOnChange(t *testing.T) {
 		o, poked := holding(t, g)
 		defer close(events)
 		o.Reference(userOf("a"))
-		c, err := o.ConfigMap(t.Context(), "ns", "a")
+		c, err := objects.Get[v1.ConfigMap](t.Context(), o, "ns", "a")
 		if err != nil || c.ResourceVersion != "3" || len(*poked) > 0 {
 			t.Fatalf("got %v, %v, poked %v", c, err, *poked)
 		}
 		events <- configMap("a", "8")
 		synctest.Wait()
-		c, err = o.ConfigMap(t.Context(), "ns", "a")
+		c, err = objects.Get[v1.ConfigMap](t.Context(), o, "ns", "a")
 		if err != nil || c.ResourceVersion != "8" {
 			t.Errorf("after the change: %v, %v", c, err)
 		}
@@ -129,7 +130,7 @@ func TestObjects_SayNotFoundWithoutARequest(t *testing.T) {
 		g := &getter{server: server{lists: []func() (*v1.ConfigMapList, error){listOf("5")}}}
 		o, _ := holding(t, g)
 		o.Reference(userOf("a"))
-		if _, err := o.ConfigMap(t.Context(), "ns", "a"); !apierrors.IsNotFound(err) || g.gets != 0 {
+		if _, err := objects.Get[v1.ConfigMap](t.Context(), o, "ns", "a"); !apierrors.IsNotFound(err) || g.gets != 0 {
 			t.Errorf("got %v after %d reads", err, g.gets)
 		}
 	})
@@ -140,7 +141,7 @@ func TestObjects_AskWhenTheWatchIsRefused(t *testing.T) {
 		g := &getter{}
 		o, _ := holding(t, g)
 		o.Reference(userOf("a"))
-		if c, err := o.ConfigMap(t.Context(), "ns", "a"); err != nil || c.Name != "a" || g.gets != 1 {
+		if c, err := objects.Get[v1.ConfigMap](t.Context(), o, "ns", "a"); err != nil || c.Name != "a" || g.gets != 1 {
 			t.Errorf("got %v, %v after %d reads", c, err, g.gets)
 		}
 	})
@@ -175,7 +176,7 @@ func TestObjects_StopWatchingWhatIsImmutableOrUnnamed(t *testing.T) {
 				}}
 				o, _ := holding(t, g)
 				o.Reference(userOf("a"))
-				if _, err := o.ConfigMap(t.Context(), "ns", "a"); err != nil {
+				if _, err := objects.Get[v1.ConfigMap](t.Context(), o, "ns", "a"); err != nil {
 					t.Fatal(err)
 				}
 				c.then(o)

@@ -85,6 +85,7 @@ const (
 	CreateContainerError       = "CreateContainerError"
 	RunContainerError          = "RunContainerError"
 	NodeLacks                  = "NodeLacks"       // a volume wants of this node alone what is not there, or cannot be made
+	NotAttached                = "NotAttached"     // a volume is not attached to this node yet: that takes a moment
 	NoVisibleEffect            = "NoVisibleEffect" // an action that reported success and changed nothing
 )
 

@@ -17,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 const (
@@ -29,9 +31,8 @@ const (
 
 // API is what an issuer needs of the API server, and of the disk for when that is away.
 type API interface {
-	ServiceAccount(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error)
+	objects.Getter
 	RequestCertificate(ctx context.Context, r *certificatesv1beta1.PodCertificateRequest) (*certificatesv1beta1.PodCertificateRequest, error)
-	CertificateRequest(ctx context.Context, namespace, name string) (*certificatesv1beta1.PodCertificateRequest, error)
 	KeepCertificate(uid types.UID, name string, value any)
 	KeptCertificate(uid types.UID, name string, into any) bool
 }
@@ -146,7 +147,7 @@ func (i *Issuer) advance(ctx context.Context, p *v1.Pod, at place, c *credential
 
 // ask makes a key and a request for it.
 func (i *Issuer) ask(ctx context.Context, p *v1.Pod, c *credential, from *v1.PodCertificateProjection) error {
-	account, err := i.cfg.API.ServiceAccount(ctx, p.Namespace, p.Spec.ServiceAccountName)
+	account, err := objects.Get[v1.ServiceAccount](ctx, i.cfg.API, p.Namespace, p.Spec.ServiceAccountName)
 	if err != nil {
 		return fmt.Errorf("cannot get service account %s/%s: %w", p.Namespace, p.Spec.ServiceAccountName, err)
 	}
@@ -180,7 +181,7 @@ func (i *Issuer) ask(ctx context.Context, p *v1.Pod, c *credential, from *v1.Pod
 // await looks at a request until its signer has answered it.
 func (i *Issuer) await(ctx context.Context, namespace, what string, c *credential) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		r, err := i.cfg.API.CertificateRequest(ctx, namespace, c.Pending)
+		r, err := objects.Get[certificatesv1beta1.PodCertificateRequest](ctx, i.cfg.API, namespace, c.Pending)
 		switch {
 		case err == nil:
 			if answered(what, r, c) {

@@ -19,6 +19,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // cluster is an API server with a signer, and the disk.
@@ -27,10 +29,6 @@ type cluster struct {
 	answer   func(r *certificatesv1beta1.PodCertificateRequest) // nil: none
 	create   error
 	disk     map[string][]byte
-}
-
-func (c *cluster) ServiceAccount(_ context.Context, namespace, name string) (*v1.ServiceAccount, error) {
-	return &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: "account-uid"}}, nil
 }
 
 func (c *cluster) RequestCertificate(_ context.Context, r *certificatesv1beta1.PodCertificateRequest) (*certificatesv1beta1.PodCertificateRequest, error) {
@@ -43,16 +41,19 @@ func (c *cluster) RequestCertificate(_ context.Context, r *certificatesv1beta1.P
 	return made, nil
 }
 
-func (c *cluster) CertificateRequest(_ context.Context, _, name string) (*certificatesv1beta1.PodCertificateRequest, error) {
+func (c *cluster) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	if k.Kind == "ServiceAccount" {
+		return &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: "account-uid"}}, nil
+	}
 	for _, r := range c.requests {
-		if r != nil && r.Name == name {
+		if r != nil && r.Name == k.Name {
 			if c.answer != nil {
 				c.answer(r)
 			}
 			return r, nil
 		}
 	}
-	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "podcertificaterequests"}, name)
+	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "podcertificaterequests"}, k.Name)
 }
 
 func (c *cluster) KeepCertificate(uid types.UID, name string, value any) {

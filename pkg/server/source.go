@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/server/limit"
 )
@@ -49,6 +50,21 @@ type Proposal struct {
 	ConfigMaps []v1.ConfigMap             `json:"configMaps,omitempty"`
 	Secrets    []v1.Secret                `json:"secrets,omitempty"`
 	Claims     []v1.PersistentVolumeClaim `json:"claims,omitempty"`
+}
+
+// Objects are the objects beside the pods.
+func (p Proposal) Objects() objects.Set {
+	set := objects.Set{}
+	for i := range p.ConfigMaps {
+		set[objects.KeyOf(&p.ConfigMaps[i])] = &p.ConfigMaps[i]
+	}
+	for i := range p.Secrets {
+		set[objects.KeyOf(&p.Secrets[i])] = &p.Secrets[i]
+	}
+	for i := range p.Claims {
+		set[objects.KeyOf(&p.Claims[i])] = &p.Claims[i]
+	}
+	return set
 }
 
 // Lack is something that this node does not have and that a proposed pod cannot run without.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
@@ -90,8 +91,8 @@ func TestFiles_AnObjectEditedBesideAPodLeavesThePod(t *testing.T) {
 	l.says(1, "a=one")
 	write(t, a, podYAML("a", "one")+fmt.Sprintf(config, "z"))
 	l.says(1, "a=one")
-	if u := l.update(); u.Pods[0] != before || u.ConfigMaps[0].Data["k"] != "z" {
-		t.Errorf("the pod is the same one: %t, data %v", u.Pods[0] == before, u.ConfigMaps[0].Data)
+	if u := l.update(); u.Pods[0] != before || all[*v1.ConfigMap](u)[0].Data["k"] != "z" {
+		t.Errorf("the pod is the same one: %t, data %v", u.Pods[0] == before, all[*v1.ConfigMap](u)[0].Data)
 	}
 }
 

@@ -11,9 +11,11 @@ import (
 	"syscall"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
 )
@@ -155,18 +157,18 @@ func (d *directory) replace(name string, next *file, problems []manifest.Problem
 	}
 	next.problems = problems
 	next.partial = len(problems) > 0 && old.partial
-	before := make(map[manifest.Key]manifest.Object, len(old.objects))
+	before := make(map[objects.Key]manifest.Object, len(old.objects))
 	for _, o := range old.objects {
 		before[o.Key()] = o
 	}
 	for i, o := range next.objects {
-		if o.Pod != nil {
-			o.Pod.Annotations[pod.AnnotationSeen] = d.firstSeen(o.Pod.UID)
+		if p, ok := o.Object.(*v1.Pod); ok {
+			p.Annotations[pod.AnnotationSeen] = d.firstSeen(p.UID)
 		}
 		if was, ok := before[o.Key()]; ok && equality.Semantic.DeepEqual(was, o) {
 			next.objects[i] = was
 		}
-		if was, ok := before[o.Key()]; ok && !mayBecome(was, o) {
+		if was, ok := before[o.Key()]; ok && !mayBecome(was.Object, o.Object) {
 			next.problems = append(next.problems, manifest.Problem{Source: d.source, Name: d.path(name), Document: o.Document, Line: o.Line, Field: "immutable",
 				Text: o.Key().String() + " is immutable, and keeps what it said before: give it another name and use that, or delete it and add it again"})
 			next.objects[i] = was
@@ -186,15 +188,15 @@ func (d *directory) replace(name string, next *file, problems []manifest.Problem
 
 // mayBecome reports whether an object may be changed into another. An immutable one keeps its data, and stays immutable;
 // once it was deleted, anything may take its name.
-func mayBecome(old, next manifest.Object) bool {
+func mayBecome(old, next objects.Object) bool {
 	same := equality.Semantic.DeepEqual
-	switch o := old; {
-	case o.ConfigMap != nil && o.ConfigMap.Immutable != nil && *o.ConfigMap.Immutable:
-		n := next.ConfigMap
-		return same(o.ConfigMap.Immutable, n.Immutable) && same(o.ConfigMap.Data, n.Data) && same(o.ConfigMap.BinaryData, n.BinaryData)
-	case o.Secret != nil && o.Secret.Immutable != nil && *o.Secret.Immutable:
-		n := next.Secret
-		return same(o.Secret.Immutable, n.Immutable) && same(o.Secret.Data, n.Data)
+	switch o := old.(type) {
+	case *v1.ConfigMap:
+		n, ok := next.(*v1.ConfigMap)
+		return o.Immutable == nil || !*o.Immutable || ok && same(o.Immutable, n.Immutable) && same(o.Data, n.Data) && same(o.BinaryData, n.BinaryData)
+	case *v1.Secret:
+		n, ok := next.(*v1.Secret)
+		return o.Immutable == nil || !*o.Immutable || ok && same(o.Immutable, n.Immutable) && same(o.Data, n.Data)
 	}
 	return true
 }

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
 )
@@ -59,16 +60,16 @@ type directory struct {
 	source  pod.Source
 	arm     func() // renews the watches
 	files   map[string]*file
-	writing map[string]time.Time    // files that somebody has begun to change, and when that was heard last
-	seen    map[types.UID]string    // when a pod was seen first: the annotation config.seen
-	logged  map[string]bool         // the problems that stand
-	owner   map[manifest.Key]string // the file whose word counts for an object
-	unread  error                   // why the directory cannot be read; what it said before stays in force
-	listed  bool                    // it could be read once
-	single  bool                    // the path is one file
-	dir     dirID                   // as last listed
-	begun   time.Time               // when it was first looked at
-	whole   bool                    // the first look is over: what is missing was removed while the agent was down
+	writing map[string]time.Time   // files that somebody has begun to change, and when that was heard last
+	seen    map[types.UID]string   // when a pod was seen first: the annotation config.seen
+	logged  map[string]bool        // the problems that stand
+	owner   map[objects.Key]string // the file whose word counts for an object
+	unread  error                  // why the directory cannot be read; what it said before stays in force
+	listed  bool                   // it could be read once
+	single  bool                   // the path is one file
+	dir     dirID                  // as last listed
+	begun   time.Time              // when it was first looked at
+	whole   bool                   // the first look is over: what is missing was removed while the agent was down
 }
 
 // Run emits all that the files say: once at the start and after every change. It returns when the context ends.
@@ -272,7 +273,7 @@ func (d *directory) update() Update {
 	if d.unread != nil {
 		u.Problems = append(u.Problems, manifest.Problem{Source: d.source, Name: d.cfg.Path, Text: "cannot read it: " + d.unread.Error()})
 	}
-	owner, names := map[manifest.Key]string{}, slices.Sorted(maps.Keys(d.files))
+	owner, names := map[objects.Key]string{}, slices.Sorted(maps.Keys(d.files))
 	byPresence := slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return d.files[a].missing.Compare(d.files[b].missing) })
 	for _, name := range byPresence {
 		for _, o := range d.files[name].objects {

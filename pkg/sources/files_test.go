@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 func podYAML(name, image string) string {
@@ -171,8 +174,8 @@ func TestFiles_NeverTakesAHalfWrittenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := o.pods("b=meta")
-	if len(u.ConfigMaps) != 1 {
-		t.Errorf("config maps %v", u.ConfigMaps)
+	if len(all[*v1.ConfigMap](u)) != 1 {
+		t.Errorf("config maps %v", all[*v1.ConfigMap](u))
 	}
 }
 
@@ -250,10 +253,10 @@ func TestFiles_RefusesToChangeWhatIsImmutable(t *testing.T) {
 	says := func(label, value string, problems ...string) {
 		t.Helper()
 		u := o.until(fmt.Sprint(label, value, problems), func(u Update) bool {
-			return len(u.ConfigMaps) == 1 && len(u.Secrets) == 1 && u.ConfigMaps[0].Labels["a"] == label && len(u.Problems) == len(problems)
+			return len(all[*v1.ConfigMap](u)) == 1 && len(all[*v1.Secret](u)) == 1 && all[*v1.ConfigMap](u)[0].Labels["a"] == label && len(u.Problems) == len(problems)
 		})
-		if u.ConfigMaps[0].Data["k"] != value || string(u.Secrets[0].Data["k"]) != value {
-			t.Errorf("data %v and %s", u.ConfigMaps[0].Data, u.Secrets[0].Data)
+		if all[*v1.ConfigMap](u)[0].Data["k"] != value || string(all[*v1.Secret](u)[0].Data["k"]) != value {
+			t.Errorf("data %v and %s", all[*v1.ConfigMap](u)[0].Data, all[*v1.Secret](u)[0].Data)
 		}
 		for i, p := range problems {
 			if got := u.Problems[i].String(); !strings.Contains(got, p) {
@@ -270,7 +273,7 @@ func TestFiles_RefusesToChangeWhatIsImmutable(t *testing.T) {
 	place(t, path, fmt.Sprintf(fixed, "z", "one", "false", "one"))
 	says("w", "one", "document 1: line 3: immutable: ConfigMap default/m is immutable")
 	remove(t, path)
-	o.until("nothing", func(u Update) bool { return len(u.ConfigMaps) == 0 && len(u.Problems) == 0 })
+	o.until("nothing", func(u Update) bool { return len(all[*v1.ConfigMap](u)) == 0 && len(u.Problems) == 0 })
 	place(t, path, fmt.Sprintf(fixed, "z", "two", "true", "two"))
 	says("z", "two")
 }
@@ -351,4 +354,14 @@ func BenchmarkFiles_WrittenToEmitted(b *testing.B) {
 		<-updates
 	}
 	b.Cleanup(wg.Wait)
+}
+
+// all are an update's objects of a type.
+func all[P objects.Object](u Update) (out []P) {
+	for _, o := range u.Objects {
+		if p, ok := o.(P); ok {
+			out = append(out, p)
+		}
+	}
+	return out
 }

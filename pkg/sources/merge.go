@@ -5,8 +5,10 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
 )
@@ -15,7 +17,7 @@ import (
 type Set struct {
 	Pods     map[types.UID]pod.Desired        // to run, or to end because their API object is being deleted
 	Mirrors  map[types.NamespacedName]*v1.Pod // the API server's images of static pods: never run
-	Objects  Objects                          // from files and URLs
+	Objects  objects.Set                      // from files and URLs
 	Problems []manifest.Problem               // that stand now
 	Complete map[pod.Source]bool              // sources that have said all they hold; see Update.Partial
 }
@@ -25,7 +27,7 @@ type Set struct {
 func Merge(latest ...Update) Set {
 	s := Set{
 		Pods: map[types.UID]pod.Desired{}, Mirrors: map[types.NamespacedName]*v1.Pod{}, Complete: map[pod.Source]bool{},
-		Objects: newObjects(),
+		Objects: objects.Set{},
 	}
 	order := []pod.Source{pod.SourceFile, pod.SourceHTTP, pod.SourceAPI}
 	latest = slices.SortedStableFunc(slices.Values(latest), func(a, b Update) int {
@@ -35,7 +37,7 @@ func Merge(latest ...Update) Set {
 	for _, u := range latest {
 		s.Complete[u.Source] = !u.Partial
 		s.Problems = append(s.Problems, u.Problems...)
-		s.Problems = append(s.Problems, s.Objects.add(u)...)
+		s.Problems = append(s.Problems, add(s.Objects, u)...)
 		for _, p := range u.Pods {
 			if pod.IsMirror(p) && u.Source == pod.SourceAPI {
 				s.Mirrors[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = p
@@ -57,7 +59,7 @@ func Merge(latest ...Update) Set {
 			}
 		}
 	}
-	s.Objects.bind()
+	bind(s.Objects)
 	s.charge()
 	return s
 }
@@ -69,7 +71,8 @@ func (s Set) charge() {
 		if d.Source == pod.SourceAPI || name == nil || len(d.Pod.Spec.Overhead) > 0 {
 			continue
 		}
-		if c := s.Objects.Classes[*name]; c != nil && c.Overhead != nil {
+		c, ok := s.Objects[objects.Key{Kind: "RuntimeClass", Name: *name}].(*nodev1.RuntimeClass)
+		if ok && c.Overhead != nil {
 			d.Pod = d.Pod.DeepCopy()
 			d.Pod.Spec.Overhead = c.Overhead.PodFixed
 			s.Pods[uid] = d

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
@@ -40,8 +41,8 @@ func TestMerge_PrefersFilesWhateverTheOrder(t *testing.T) {
 func TestMerge_TellsWhatDoesNotCount(t *testing.T) {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "m"}
 	set := Merge(Update{Source: pod.SourceAPI, Pods: []*v1.Pod{uidPod("7", "a")}},
-		Update{Source: pod.SourceFile, Pods: []*v1.Pod{uidPod("1", "a"), uidPod("1", "b")}, ConfigMaps: []*v1.ConfigMap{{ObjectMeta: meta}}},
-		Update{Source: pod.SourceHTTP, Pods: []*v1.Pod{uidPod("2", "a"), uidPod("3", "c")}, ConfigMaps: []*v1.ConfigMap{{ObjectMeta: meta, Data: map[string]string{"a": "b"}}}})
+		Update{Source: pod.SourceFile, Pods: []*v1.Pod{uidPod("1", "a"), uidPod("1", "b")}, Objects: []objects.Object{&v1.ConfigMap{ObjectMeta: meta}}},
+		Update{Source: pod.SourceHTTP, Pods: []*v1.Pod{uidPod("2", "a"), uidPod("3", "c")}, Objects: []objects.Object{&v1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"a": "b"}}}})
 	var got []string
 	for _, p := range set.Problems {
 		got = append(got, p.String())
@@ -86,7 +87,7 @@ func TestMerge_KeepsStrangersUntilTheSourceIsComplete(t *testing.T) {
 }
 
 func TestObjects_SaysWhichFileToAdd(t *testing.T) {
-	_, err := Merge().Objects.ConfigMap(t.Context(), "default", "x")
+	_, err := objects.Get[v1.ConfigMap](t.Context(), Merge().Objects, "default", "x")
 	if !errors.IsNotFound(err) || err.Error() != `ConfigMap "x" not found: add a file with kind: ConfigMap, name: x, namespace: default to the manifest directory` {
 		t.Error(err)
 	}
@@ -104,15 +105,16 @@ func TestObjects_BindsClaimsAndVolumesThatNameEachOther(t *testing.T) {
 		}
 		return v
 	}
-	o := Merge(Update{VolumeClaims: []*v1.PersistentVolumeClaim{claim("a", "va"), claim("b", ""), claim("c", "vb"), claim("d", "")},
-		Volumes: []*v1.PersistentVolume{volume("va", ""), volume("vb", "b")}}).Objects
+	o := Merge(Update{Objects: []objects.Object{
+		claim("a", "va"), claim("b", ""), claim("c", "vb"), claim("d", ""), volume("va", ""), volume("vb", "b"),
+	}}).Objects
 	for name, want := range map[string]string{"a": "va Bound", "b": "vb Bound", "c": "vb ", "d": " "} {
-		c, err := o.PersistentVolumeClaim(t.Context(), "default", name)
+		c, err := objects.Get[v1.PersistentVolumeClaim](t.Context(), o, "default", name)
 		if err != nil || c.Spec.VolumeName+" "+string(c.Status.Phase) != want {
 			t.Errorf("%s: %v %v", name, c, err)
 		}
 	}
-	if v, err := o.PersistentVolume(t.Context(), "va"); err != nil || v.Spec.ClaimRef.Name != "a" {
+	if v, err := objects.Get[v1.PersistentVolume](t.Context(), o, "", "va"); err != nil || v.Spec.ClaimRef.Name != "a" {
 		t.Errorf("%v %v", v, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
@@ -22,7 +23,8 @@ import (
 // claim resolves a PersistentVolumeClaim to its volume. Generated is the claim of a generic ephemeral volume, which must
 // be the pod's own.
 func (v *Volumes) claim(ctx context.Context, p *v1.Pod, name string, readOnly, generated bool) (setup, error) {
-	pvc, err := v.cfg.Objects.PersistentVolumeClaim(ctx, p.Namespace, name)
+	from := v.cfg.Objects.For(p)
+	pvc, err := objects.Get[v1.PersistentVolumeClaim](ctx, from, p.Namespace, name)
 	if err != nil {
 		return setup{}, content.Missing(p, err, "PersistentVolumeClaim", content.FullName(p, name))
 	}
@@ -37,7 +39,7 @@ func (v *Volumes) claim(ctx context.Context, p *v1.Pod, name string, readOnly, g
 	case !pod.IsStatic(p) && pvc.Status.Phase != v1.ClaimBound:
 		return setup{}, fmt.Errorf("PersistentVolumeClaim %s is not bound yet: its phase is %q", content.FullName(p, name), pvc.Status.Phase)
 	}
-	pv, err := v.cfg.Objects.PersistentVolume(ctx, pvc.Spec.VolumeName)
+	pv, err := objects.Get[v1.PersistentVolume](ctx, from, "", pvc.Spec.VolumeName)
 	if err != nil {
 		return setup{}, content.Missing(p, err, "PersistentVolume", pvc.Spec.VolumeName)
 	}

@@ -1,7 +1,6 @@
 package volumes
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
+	"github.com/minikubelet/minikubelet/pkg/objects"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 func claimVolume() v1.VolumeSource {
@@ -158,28 +159,32 @@ func TestClaim_SaysWhyItCannotBeUsed(t *testing.T) {
 }
 
 func TestAttached_WaitsForTheVolumeAttachment(t *testing.T) {
+	attachment := func(s storagev1.VolumeAttachmentStatus) objects.Set {
+		return objects.SetOf(&storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: csi.AttachmentName("vol", "d", "n1")}, Status: s})
+	}
 	for name, c := range map[string]struct {
-		driver *storagev1.CSIDriver
-		ok     bool
-		want   string
+		driver      *storagev1.CSIDriver
+		api         objects.Set
+		want, class string
 	}{
-		"not yet":                {nil, false, "is not attached to this node yet"},
-		"attached":               {nil, true, ""},
-		"driver does not attach": {&storagev1.CSIDriver{Spec: storagev1.CSIDriverSpec{AttachRequired: new(false)}}, false, ""},
+		"not there": {api: objects.Set{}, want: "is not attached to this node yet", class: pod.NotAttached},
+		"not yet":   {api: attachment(storagev1.VolumeAttachmentStatus{}), want: "is not attached to this node yet", class: pod.NotAttached},
+		"failed": {api: attachment(storagev1.VolumeAttachmentStatus{AttachError: &storagev1.VolumeError{Message: "no slot"}}),
+			want: "cannot be attached to this node: no slot"},
+		"attached":               {api: attachment(storagev1.VolumeAttachmentStatus{Attached: true, AttachmentMetadata: map[string]string{"device": "/dev/sdx"}})},
+		"driver does not attach": {driver: &storagev1.CSIDriver{Spec: storagev1.CSIDriverSpec{AttachRequired: new(false)}}, api: objects.Set{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := &Volumes{cfg: Config{NodeName: "n1", Attached: func(_ context.Context, _ *v1.PersistentVolume, attachment string) (map[string]string, bool, error) {
-				if want := csi.AttachmentName("vol", "d", "n1"); attachment != want {
-					t.Errorf("attachment is %s, want %s", attachment, want)
-				}
-				return map[string]string{"device": "/dev/sdx"}, c.ok, nil
-			}}}
+			v := &Volumes{cfg: Config{NodeName: "n1", Attaches: true, Objects: objects.NewStore(c.api)}}
 			vol := csi.Volume{Ref: csi.Ref{Driver: "d", Handle: "vol"}}
-			err := v.attached(t.Context(), nil, c.driver, &vol)
+			err := v.attached(t.Context(), &v1.Pod{}, c.driver, &vol)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v, want %q", err, c.want)
 			}
-			if c.ok && vol.PublishContext["device"] != "/dev/sdx" {
+			if e, _ := errors.AsType[*pod.Error](err); (e != nil) != (c.class != "") || e != nil && e.Class != c.class {
+				t.Errorf("class of %v, want %q", err, c.class)
+			}
+			if name == "attached" && vol.PublishContext["device"] != "/dev/sdx" {
 				t.Errorf("publish context is %v", vol.PublishContext)
 			}
 		})

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
+	"github.com/minikubelet/minikubelet/pkg/objects"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
@@ -32,7 +34,7 @@ func MayBeCSI(p *v1.Pod) bool {
 // inline is a CSI volume that lives and dies with its pod (KEP-596).
 func (v *Volumes) inline(ctx context.Context, p *v1.Pod, vol *v1.Volume) (setup, error) {
 	s := vol.CSI
-	driver, err := v.csiDriver(ctx, s.Driver)
+	driver, err := v.csiDriver(ctx, p, s.Driver)
 	if err != nil {
 		return setup{}, err
 	}
@@ -58,7 +60,7 @@ func (v *Volumes) inline(ctx context.Context, p *v1.Pod, vol *v1.Volume) (setup,
 // persistentCSI is a PersistentVolume of a driver.
 func (v *Volumes) persistentCSI(ctx context.Context, p *v1.Pod, pv *v1.PersistentVolume, pvc *v1.PersistentVolumeClaim, readOnly bool) (setup, error) {
 	s := pv.Spec.CSI
-	driver, err := v.csiDriver(ctx, s.Driver)
+	driver, err := v.csiDriver(ctx, p, s.Driver)
 	if err != nil {
 		return setup{}, err
 	}
@@ -79,27 +81,31 @@ func (v *Volumes) persistentCSI(ctx context.Context, p *v1.Pod, pv *v1.Persisten
 	if slices.Contains(c.AccessModes, v1.ReadWriteOncePod) && v.usedElsewhere(p.UID, c.Ref) {
 		return setup{}, fmt.Errorf("volume %s uses the ReadWriteOncePod access mode and is already in use by another pod", c.Ref)
 	}
-	if err := v.attached(ctx, pv, driver, &c); err != nil {
+	if err := v.attached(ctx, p, driver, &c); err != nil {
 		return setup{}, err
 	}
 	return v.mounted(ctx, p, c, driver)
 }
 
 // attached fills in what attaching the volume gave, and fails while it is not attached.
-func (v *Volumes) attached(ctx context.Context, pv *v1.PersistentVolume, driver *storagev1.CSIDriver, c *csi.Volume) error {
-	if v.cfg.Attached == nil || driver != nil && driver.Spec.AttachRequired != nil && !*driver.Spec.AttachRequired {
+func (v *Volumes) attached(ctx context.Context, p *v1.Pod, driver *storagev1.CSIDriver, c *csi.Volume) error {
+	if !v.cfg.Attaches || driver != nil && driver.Spec.AttachRequired != nil && !*driver.Spec.AttachRequired {
 		return nil
 	}
 	name := csi.AttachmentName(c.Handle, c.Driver, v.cfg.NodeName)
-	publish, ok, err := v.cfg.Attached(ctx, pv, name)
+	a, err := objects.Get[storagev1.VolumeAttachment](ctx, v.cfg.Objects.For(p), "", name)
 	switch {
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // the Node authorizer forbids what does not exist
 	case err != nil:
 		return fmt.Errorf("cannot look at VolumeAttachment %s: %w", name, err)
-	case !ok:
-		return fmt.Errorf("volume %s is not attached to this node yet: VolumeAttachment %s is not there or not attached (see `kubectl describe volumeattachment`)", c.Ref, name)
+	case a.Status.Attached:
+		c.Attachment, c.PublishContext = name, a.Status.AttachmentMetadata
+		return nil
+	case a.Status.AttachError != nil:
+		return fmt.Errorf("volume %s cannot be attached to this node: %s", c.Ref, a.Status.AttachError.Message)
 	}
-	c.Attachment, c.PublishContext = name, publish
-	return nil
+	return &pod.Error{Class: pod.NotAttached, Err: fmt.Errorf(
+		"volume %s is not attached to this node yet: VolumeAttachment %s is not there or not attached (see `kubectl describe volumeattachment`)", c.Ref, name)}
 }
 
 // mounted completes a volume with what the CSIDriver object asks for, and mounts it.
@@ -160,8 +166,8 @@ func (v *Volumes) usedElsewhere(uid types.UID, ref csi.Ref) bool {
 }
 
 // csiDriver gets a driver's CSIDriver object; nil where there is none, as on a standalone node.
-func (v *Volumes) csiDriver(ctx context.Context, name string) (*storagev1.CSIDriver, error) {
-	d, err := v.cfg.Objects.CSIDriver(ctx, name)
+func (v *Volumes) csiDriver(ctx context.Context, p *v1.Pod, name string) (*storagev1.CSIDriver, error) {
+	d, err := objects.Get[storagev1.CSIDriver](ctx, v.cfg.Objects.For(p), "", name)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -257,7 +263,7 @@ func (v *Volumes) secretOf(ctx context.Context, p *v1.Pod, ref *v1.SecretReferen
 }
 
 func (v *Volumes) secretData(ctx context.Context, p *v1.Pod, namespace, name string) (map[string]string, error) {
-	s, err := v.cfg.Objects.Secret(ctx, namespace, name)
+	s, err := objects.Get[v1.Secret](ctx, v.cfg.Objects.For(p), namespace, name)
 	if err != nil {
 		return nil, content.Missing(p, err, "Secret", namespace+"/"+name)
 	}

@@ -11,39 +11,26 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/downward"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/subpath"
 )
 
-// Objects gets the objects that volumes name. What does not exist is an error that apierrors.IsNotFound knows.
-type Objects interface {
-	ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error)
-	Secret(ctx context.Context, namespace, name string) (*v1.Secret, error)
-	PersistentVolumeClaim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error)
-	PersistentVolume(ctx context.Context, name string) (*v1.PersistentVolume, error)
-	CSIDriver(ctx context.Context, name string) (*storagev1.CSIDriver, error) // often missing on a standalone node
-}
-
-// AttachedFunc says whether a VolumeAttachment of this name is attached, and with what publish context. It is asked only
-// when the volume's driver needs attaching.
-type AttachedFunc func(ctx context.Context, pv *v1.PersistentVolume, attachment string) (publishContext map[string]string, ok bool, err error)
-
 // Config is what Volumes is made of. Root, Objects and Log are required.
 type Config struct {
 	Root     string // the kubelet's root directory, /var/lib/kubelet
 	NodeName string
-	Objects  Objects
+	Objects  *objects.Store
 	CSI      *csi.Node                                               // nil: CSI volumes are an error
 	Token    content.TokenFunc                                       // nil: projected service account tokens are an error
 	Trust    content.Trust                                           // nil: projected cluster trust bundles are an error
 	Certify  content.CertificateFunc                                 // nil: projected certificates of pods are an error
-	Attached AttachedFunc                                            // nil: nothing on this node needs attaching (standalone)
+	Attaches bool                                                    // an API server's controller attaches volumes to this node
 	Node     func() downward.Node                                    // what the downward API tells of the node; nil: nothing
 	Labels   func() map[string]string                                // of the node, for a volume's nodeAffinity; nil: none
 	Event    func(p *v1.Pod, container, typ, reason, message string) // nil: nobody is told

@@ -26,12 +26,13 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/downward"
 	"github.com/minikubelet/minikubelet/pkg/hosttree"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
 
-// objects are the objects of a node, by name; the namespace is always shop.
-type objects struct {
+// held are the objects of a node, by name; the namespace is always shop.
+type held struct {
 	configMaps map[string]*v1.ConfigMap
 	secrets    map[string]*v1.Secret
 	claims     map[string]*v1.PersistentVolumeClaim
@@ -39,27 +40,28 @@ type objects struct {
 	drivers    map[string]*storagev1.CSIDriver
 }
 
-func get[T any](m map[string]*T, kind, name string) (*T, error) {
+func (o *held) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	switch k.Kind {
+	case "ConfigMap":
+		return get(o.configMaps, "configmaps", k.Name)
+	case "Secret":
+		return get(o.secrets, "secrets", k.Name)
+	case "PersistentVolumeClaim":
+		return get(o.claims, "persistentvolumeclaims", k.Name)
+	case "PersistentVolume":
+		return get(o.volumes, "persistentvolumes", k.Name)
+	}
+	return get(o.drivers, "csidrivers", k.Name)
+}
+
+func get[T any, P interface {
+	*T
+	objects.Object
+}](m map[string]P, kind, name string) (objects.Object, error) {
 	if o := m[name]; o != nil {
 		return o, nil
 	}
 	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: kind}, name)
-}
-
-func (o *objects) ConfigMap(_ context.Context, _, name string) (*v1.ConfigMap, error) {
-	return get(o.configMaps, "configmaps", name)
-}
-func (o *objects) Secret(_ context.Context, _, name string) (*v1.Secret, error) {
-	return get(o.secrets, "secrets", name)
-}
-func (o *objects) PersistentVolumeClaim(_ context.Context, _, name string) (*v1.PersistentVolumeClaim, error) {
-	return get(o.claims, "persistentvolumeclaims", name)
-}
-func (o *objects) PersistentVolume(_ context.Context, name string) (*v1.PersistentVolume, error) {
-	return get(o.volumes, "persistentvolumes", name)
-}
-func (o *objects) CSIDriver(_ context.Context, name string) (*storagev1.CSIDriver, error) {
-	return get(o.drivers, "csidrivers", name)
 }
 
 // node is Volumes on a root of its own. Mounts need root and a private mount namespace is not made: what a test leaves
@@ -67,7 +69,7 @@ func (o *objects) CSIDriver(_ context.Context, name string) (*storagev1.CSIDrive
 type node struct {
 	*Volumes
 	t      *testing.T
-	objs   *objects
+	objs   *held
 	root   string
 	mu     sync.Mutex
 	events []string
@@ -81,7 +83,7 @@ func newNode(t *testing.T) *node {
 			t.Error(err)
 		}
 	})
-	n := &node{t: t, objs: &objects{}, root: root}
+	n := &node{t: t, objs: &held{}, root: root}
 	n.restart()
 	return n
 }
@@ -90,7 +92,7 @@ func newNode(t *testing.T) *node {
 func (n *node) restart() {
 	n.t.Helper()
 	v, err := New(Config{
-		Root: n.root, NodeName: "n1", Objects: n.objs, Log: slog.New(slog.DiscardHandler),
+		Root: n.root, NodeName: "n1", Objects: objects.NewStore(n.objs), Log: slog.New(slog.DiscardHandler),
 		Token: func(_ context.Context, _ *v1.Pod, audience string, _ int64) (string, time.Time, error) {
 			return "token for " + audience, time.Now().Add(time.Hour), nil
 		},
@@ -558,7 +560,7 @@ func TestStats_AreOfVolumesThatAreFileSystemsOfTheirOwn(t *testing.T) {
 
 func BenchmarkMountUnmount(b *testing.B) {
 	root := b.TempDir()
-	v, err := New(Config{Root: root, Objects: &objects{secrets: map[string]*v1.Secret{"s": {Data: map[string][]byte{"k": []byte("v")}}}}, Log: slog.New(slog.DiscardHandler)})
+	v, err := New(Config{Root: root, Objects: objects.NewStore(&held{secrets: map[string]*v1.Secret{"s": {Data: map[string][]byte{"k": []byte("v")}}}}), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

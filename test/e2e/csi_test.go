@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -25,6 +24,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/csi"
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/hosttree"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/volumes"
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
@@ -73,7 +73,7 @@ func (s *storageNode) start() {
 	var err error
 	s.csi, err = csi.New(csi.Config{Root: s.root, NodeName: "n1", CallTimeout: csiTimeout, RetryBackoff: 50 * time.Millisecond, Log: log, Changed: func() { changed <- struct{}{} }})
 	if err == nil {
-		s.Volumes, err = volumes.New(volumes.Config{Root: s.root, NodeName: "n1", Objects: claims{}, CSI: s.csi, Log: log})
+		s.Volumes, err = volumes.New(volumes.Config{Root: s.root, NodeName: "n1", Objects: objects.NewStore(claims{}), CSI: s.csi, Log: log})
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -102,29 +102,20 @@ func (s *storageNode) restart() {
 // claims is a node's objects: claim "data" is bound to volume "pv-1" of the driver.
 type claims struct{}
 
-func notFound(kind, name string) error {
-	return apierrors.NewNotFound(schema.GroupResource{Resource: kind}, name)
-}
-
-func (claims) ConfigMap(_ context.Context, _, name string) (*v1.ConfigMap, error) {
-	return nil, notFound("configmaps", name)
-}
-func (claims) Secret(_ context.Context, _, name string) (*v1.Secret, error) {
-	return nil, notFound("secrets", name)
-}
-func (claims) CSIDriver(_ context.Context, name string) (*storagev1.CSIDriver, error) {
-	return nil, notFound("csidrivers", name)
-}
-func (claims) PersistentVolumeClaim(_ context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
-	return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1.PersistentVolumeClaimSpec{VolumeName: "pv-1"}}, nil
-}
-func (claims) PersistentVolume(_ context.Context, name string) (*v1.PersistentVolume, error) {
-	return &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.PersistentVolumeSpec{
-		AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce},
-		PersistentVolumeSource: v1.PersistentVolumeSource{CSI: &v1.CSIPersistentVolumeSource{
-			Driver: testbed.CSIDriverName, VolumeHandle: csiHandle, FSType: "ext4",
-		}},
-	}}, nil
+func (claims) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	switch k.Kind {
+	case "PersistentVolumeClaim":
+		return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name},
+			Spec: v1.PersistentVolumeClaimSpec{VolumeName: "pv-1"}, Status: v1.PersistentVolumeClaimStatus{Phase: v1.ClaimBound}}, nil
+	case "PersistentVolume":
+		return &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: k.Name}, Spec: v1.PersistentVolumeSpec{
+			AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce},
+			PersistentVolumeSource: v1.PersistentVolumeSource{CSI: &v1.CSIPersistentVolumeSource{
+				Driver: testbed.CSIDriverName, VolumeHandle: csiHandle, FSType: "ext4",
+			}},
+		}}, nil
+	}
+	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: k.Kind}, k.Name)
 }
 
 func storagePod(uid string, source v1.VolumeSource) *v1.Pod {

@@ -76,27 +76,29 @@ func TestSources_RulesAreTheAPIServers(t *testing.T) {
 func sameDefaults(t *testing.T, c podcorpus.Case, server runtime.Object) {
 	t.Helper()
 	const node = "node"
-	objects, problems := manifest.Decode(c.Manifest, manifest.Origin{Source: pod.SourceFile, Name: c.File, Node: node})
-	if len(objects) != 1 {
+	found, problems := manifest.Decode(c.Manifest, manifest.Origin{Source: pod.SourceFile, Name: c.File, Node: node})
+	if len(found) != 1 {
 		t.Errorf("the API server takes it, the node does not: %v", problems)
 		return
 	}
 	var want, got any
-	switch s := server.(type) {
+	switch ours := found[0].Object.(type) {
 	case *v1.Pod:
-		ours := objects[0].Pod.DeepCopy()
+		ours, s := ours.DeepCopy(), server.(*v1.Pod)
 		ours.Spec.NodeName = s.Spec.NodeName // the node's own, always
 		every := v1.Toleration{Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute}
 		ours.Spec.Tolerations = slices.DeleteFunc(ours.Spec.Tolerations, func(t v1.Toleration) bool { return t == every })
 		want, got = s.Spec, ours.Spec
 	case *v1.ConfigMap:
-		want, got = [3]any{s.Data, s.BinaryData, s.Immutable}, [3]any{objects[0].ConfigMap.Data, objects[0].ConfigMap.BinaryData, objects[0].ConfigMap.Immutable}
+		s := server.(*v1.ConfigMap)
+		want, got = [3]any{s.Data, s.BinaryData, s.Immutable}, [3]any{ours.Data, ours.BinaryData, ours.Immutable}
 	case *v1.Secret:
-		want, got = [3]any{s.Data, s.Type, s.Immutable}, [3]any{objects[0].Secret.Data, objects[0].Secret.Type, objects[0].Secret.Immutable}
+		s := server.(*v1.Secret)
+		want, got = [3]any{s.Data, s.Type, s.Immutable}, [3]any{ours.Data, ours.Type, ours.Immutable}
 	case *v1.PersistentVolume:
-		want, got = s.Spec, objects[0].Volume.Spec
+		want, got = server.(*v1.PersistentVolume).Spec, ours.Spec
 	case *v1.PersistentVolumeClaim:
-		want, got = s.Spec, objects[0].VolumeClaim.Spec
+		want, got = server.(*v1.PersistentVolumeClaim).Spec, ours.Spec
 	}
 	if !equality.Semantic.DeepEqual(want, got) {
 		t.Errorf("defaults (-API server +node):\n%s", cmp.Diff(want, got))

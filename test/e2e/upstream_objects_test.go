@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/test/e2e/testbed"
 )
 
@@ -32,20 +33,20 @@ func TestUpstream_HoldsWhatPodsNameAndRecordsEvents(t *testing.T) {
 	u.objects.Reference(p)
 	var c *v1.ConfigMap
 	testbed.Eventually(t, 10*time.Second, "the ConfigMap that the pod names can be read", func() (err error) {
-		c, err = u.objects.ConfigMap(ctx, "default", "cm")
+		c, err = objects.Get[v1.ConfigMap](ctx, u.objects, "default", "cm")
 		return err
 	})
 	if c.Data["key"] != "one" || c.ManagedFields != nil {
 		t.Errorf("ConfigMap: %v", c)
 	}
-	if _, err := u.objects.Secret(ctx, "default", "other"); !apierrors.IsForbidden(err) {
+	if _, err := objects.Get[v1.Secret](ctx, u.objects, "default", "other"); !apierrors.IsForbidden(err) {
 		t.Errorf("a Secret that no pod names: %v", err)
 	}
 	if _, err := cp.Kubectl("patch", "configmap", "cm", "-p", `{"data":{"key":"two"}}`); err != nil {
 		t.Fatal(err)
 	}
 	testbed.Eventually(t, 5*time.Second, "the pod is poked and sees the change", func() error {
-		c, err := u.objects.ConfigMap(ctx, "default", "cm")
+		c, err := objects.Get[v1.ConfigMap](ctx, u.objects, "default", "cm")
 		if err != nil || c.Data["key"] != "two" || u.poked.Load() == 0 {
 			return fmt.Errorf("%v, poked %d, %w", c.Data, u.poked.Load(), err)
 		}

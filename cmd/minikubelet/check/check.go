@@ -8,23 +8,17 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/server"
 )
-
-// Objects finds what pods name, on this node or at an API server.
-type Objects interface {
-	ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error)
-	Secret(ctx context.Context, namespace, name string) (*v1.Secret, error)
-	PersistentVolumeClaim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error)
-}
 
 // Node is what is asked of the node.
 type Node struct {
 	Pods     func() []*v1.Pod
 	Admit    func(running []*v1.Pod, p *v1.Pod) *pod.Verdict
 	HasImage func(ctx context.Context, name string) (bool, error)
-	Objects  Objects
+	Objects  *objects.Store
 }
 
 // Lacks tells what the proposed pods lack here. A pod takes the place of one of its name that runs already; the pods of a
@@ -36,10 +30,10 @@ func (n Node) Lacks(ctx context.Context, all server.Proposal) []server.Lack {
 			running = append(running, p)
 		}
 	}
-	lacks := []server.Lack{}
+	beside, lacks := all.Objects(), []server.Lack{}
 	for i := range all.Pods {
 		p := &all.Pods[i]
-		w := &walk{node: n, pod: p, with: all, index: i}
+		w := &walk{node: n, pod: p, from: objects.Over(beside, n.Objects.For(p)), index: i}
 		if v := n.Admit(running, p); v != nil {
 			w.lack("", "%s: %s", v.Reason, v.Message)
 		} else {
@@ -56,7 +50,7 @@ func (n Node) Lacks(ctx context.Context, all server.Proposal) []server.Lack {
 type walk struct {
 	node  Node
 	pod   *v1.Pod
-	with  server.Proposal
+	from  objects.Getter // the proposal, then the node
 	index int
 	lacks []server.Lack
 }
@@ -125,16 +119,10 @@ func (w *walk) configMap(ctx context.Context, field, name string, optional bool,
 	if optional {
 		return
 	}
-	i := slices.IndexFunc(w.with.ConfigMaps, func(c v1.ConfigMap) bool { return c.Namespace == w.pod.Namespace && c.Name == name })
-	var c *v1.ConfigMap
-	if i >= 0 {
-		c = &w.with.ConfigMaps[i]
-	} else {
-		var err error
-		if c, err = w.node.Objects.ConfigMap(ctx, w.pod.Namespace, name); err != nil {
-			w.missing(field, "ConfigMap", name, err)
-			return
-		}
+	c, err := objects.Get[v1.ConfigMap](ctx, w.from, w.pod.Namespace, name)
+	if err != nil {
+		w.missing(field, "ConfigMap", name, err)
+		return
 	}
 	for _, k := range keys {
 		_, text := c.Data[k]
@@ -150,16 +138,10 @@ func (w *walk) secret(ctx context.Context, field, name string, optional bool, ke
 	if optional {
 		return
 	}
-	i := slices.IndexFunc(w.with.Secrets, func(s v1.Secret) bool { return s.Namespace == w.pod.Namespace && s.Name == name })
-	var s *v1.Secret
-	if i >= 0 {
-		s = &w.with.Secrets[i]
-	} else {
-		var err error
-		if s, err = w.node.Objects.Secret(ctx, w.pod.Namespace, name); err != nil {
-			w.missing(field, "Secret", name, err)
-			return
-		}
+	s, err := objects.Get[v1.Secret](ctx, w.from, w.pod.Namespace, name)
+	if err != nil {
+		w.missing(field, "Secret", name, err)
+		return
 	}
 	for _, k := range keys {
 		_, data := s.Data[k]

@@ -14,37 +14,29 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/server"
 	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
 )
 
-// objects are those of a node: by name alone.
-type objects map[string]map[string]string
+// told are the objects of a node: by kind and name alone.
+type told map[string]map[string]string
 
-func (o objects) find(kind, name string) (map[string]string, error) {
-	if name == "secretive" {
+func (o told) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	if k.Name == "secretive" {
 		return nil, errors.New("the API server does not answer")
 	}
-	if data, ok := o[kind+" "+name]; ok {
-		return data, nil
+	data, ok := o[k.Kind+" "+k.Name]
+	switch {
+	case !ok:
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: k.Kind}, k.Name)
+	case k.Kind == "ConfigMap":
+		return &v1.ConfigMap{Data: data}, nil
+	case k.Kind == "Secret":
+		return &v1.Secret{StringData: data}, nil
 	}
-	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: kind}, name)
-}
-
-func (o objects) ConfigMap(_ context.Context, _, name string) (*v1.ConfigMap, error) {
-	data, err := o.find("ConfigMap", name)
-	return &v1.ConfigMap{Data: data}, err
-}
-
-func (o objects) Secret(_ context.Context, _, name string) (*v1.Secret, error) {
-	data, err := o.find("Secret", name)
-	return &v1.Secret{StringData: data}, err
-}
-
-func (o objects) PersistentVolumeClaim(_ context.Context, _, name string) (*v1.PersistentVolumeClaim, error) {
-	_, err := o.find("PersistentVolumeClaim", name)
-	return nil, err
+	return &v1.PersistentVolumeClaim{}, nil
 }
 
 // proposal reads manifests.
@@ -56,11 +48,11 @@ func proposal(t *testing.T, text string) server.Proposal {
 		t.Fatal(x)
 	}
 	for _, o := range found {
-		switch {
-		case o.Pod != nil:
-			p.Pods = append(p.Pods, *o.Pod)
-		case o.ConfigMap != nil:
-			p.ConfigMaps = append(p.ConfigMaps, *o.ConfigMap)
+		switch o := o.Object.(type) {
+		case *v1.Pod:
+			p.Pods = append(p.Pods, *o)
+		case *v1.ConfigMap:
+			p.ConfigMaps = append(p.ConfigMaps, *o)
 		}
 	}
 	return p
@@ -70,7 +62,7 @@ func node() Node {
 	return Node{
 		Pods: func() []*v1.Pod { return nil }, Admit: func([]*v1.Pod, *v1.Pod) *pod.Verdict { return nil },
 		HasImage: func(_ context.Context, name string) (bool, error) { return name == "here", nil },
-		Objects:  objects{"ConfigMap page": {"text": "x"}, "Secret key": {"a": "x"}, "PersistentVolumeClaim disk": nil},
+		Objects:  objects.NewStore(told{"ConfigMap page": {"text": "x"}, "Secret key": {"a": "x"}, "PersistentVolumeClaim disk": nil}),
 	}
 }
 

@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 func (w *walk) volumes(ctx context.Context) {
@@ -50,12 +51,7 @@ func keys(items []v1.KeyToPath) []string {
 }
 
 func (w *walk) claim(ctx context.Context, field, name string) {
-	if slices.ContainsFunc(w.with.Claims, func(c v1.PersistentVolumeClaim) bool {
-		return c.Namespace == w.pod.Namespace && c.Name == name
-	}) {
-		return
-	}
-	if _, err := w.node.Objects.PersistentVolumeClaim(ctx, w.pod.Namespace, name); err != nil {
+	if _, err := objects.Get[v1.PersistentVolumeClaim](ctx, w.from, w.pod.Namespace, name); err != nil {
 		w.missing(field, "PersistentVolumeClaim", name, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/server"
@@ -135,16 +136,16 @@ func (v *validation) ask(ctx context.Context, c *client) error {
 	var p server.Proposal
 	for i, f := range v.files {
 		for _, o := range f.objects {
-			switch {
-			case o.Pod != nil:
-				p.Pods = append(p.Pods, *o.Pod)
+			switch x := o.Object.(type) {
+			case *v1.Pod:
+				p.Pods = append(p.Pods, *x)
 				places = append(places, place{i, o.Document})
-			case o.ConfigMap != nil:
-				p.ConfigMaps = append(p.ConfigMaps, *o.ConfigMap)
-			case o.Secret != nil:
-				p.Secrets = append(p.Secrets, *o.Secret)
-			case o.VolumeClaim != nil:
-				p.Claims = append(p.Claims, *o.VolumeClaim)
+			case *v1.ConfigMap:
+				p.ConfigMaps = append(p.ConfigMaps, *x)
+			case *v1.Secret:
+				p.Secrets = append(p.Secrets, *x)
+			case *v1.PersistentVolumeClaim:
+				p.Claims = append(p.Claims, *x)
 			}
 		}
 	}

@@ -17,11 +17,12 @@ import (
 	credentialprovider "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // Accounts asks the API server about service accounts, for plugins that want a token of the pod's.
 type Accounts struct {
-	Get   func(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error)
+	API   objects.Getter
 	Token func(ctx context.Context, p *v1.Pod, audience string) (string, error)
 }
 
@@ -112,7 +113,7 @@ func (ps *Plugins) account(ctx context.Context, want *kubelet.ServiceAccountToke
 	if ps.accounts == nil || p.Spec.ServiceAccountName == "" {
 		return a, !*want.RequireServiceAccount, nil
 	}
-	sa, err := ps.accounts.Get(ctx, p.Namespace, p.Spec.ServiceAccountName)
+	sa, err := objects.Get[v1.ServiceAccount](ctx, ps.accounts.API, p.Namespace, p.Spec.ServiceAccountName)
 	if err != nil {
 		return a, false, fmt.Errorf("cannot get service account %s/%s: %w", p.Namespace, p.Spec.ServiceAccountName, err)
 	}

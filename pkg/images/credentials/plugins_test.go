@@ -13,7 +13,10 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	credentialprovider "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // TestMain is also the plugin: a program of its own, as it is for a node.
@@ -171,11 +174,7 @@ func TestPlugins_GetTheServiceAccountsToken(t *testing.T) {
 `
 	annotations := map[string]string{"example.com/role": "reader", "other": "x"}
 	accounts := &Accounts{
-		Get: func(_ context.Context, namespace, name string) (*v1.ServiceAccount, error) {
-			sa := &v1.ServiceAccount{}
-			sa.Namespace, sa.Name, sa.UID, sa.Annotations = namespace, name, "sa-uid", annotations
-			return sa, nil
-		},
+		API: anyAccount(annotations),
 		Token: func(_ context.Context, p *v1.Pod, audience string) (string, error) {
 			return audience + "-of-" + p.Name, nil
 		},
@@ -234,4 +233,11 @@ func TestLoadPlugins_NamesEveryMistake(t *testing.T) {
 			}
 		}
 	}
+}
+
+// anyAccount has a service account of each name, with these annotations.
+type anyAccount map[string]string
+
+func (a anyAccount) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	return &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: "sa-uid", Annotations: a}}, nil
 }

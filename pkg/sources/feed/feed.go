@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources"
 	"github.com/minikubelet/minikubelet/pkg/sources/manifest"
@@ -29,7 +30,7 @@ type Config struct {
 	Runtime  Sandboxes
 	Set      *loop.Set
 	Writer   *writer.Writer
-	Lookup   *sources.Lookup
+	Objects  *objects.Store
 	API      *kube.Objects // holds what pods of the API server name; nil: standalone
 
 	Refresh func(types.UID) // brings a pod's volumes up to date soon
@@ -105,7 +106,7 @@ func (f *Feed) apply(ctx context.Context, s sources.Set) {
 	if f.silent(s) {
 		return
 	}
-	changed := f.cfg.Lookup.Swap(s.Objects)
+	changed := f.cfg.Objects.Swap(s.Objects)
 	f.cfg.Writer.Mirrors(slices.Collect(maps.Values(s.Mirrors)))
 	var static []string
 	for _, d := range s.Pods {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/minikubelet/minikubelet/pkg/config/yamldoc"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sources/rules"
 )
@@ -19,47 +20,15 @@ import (
 // MaxSize is the size in bytes that a file or an answer of a URL may have.
 const MaxSize = 10 << 20
 
-// Object is one object of a manifest, valid and with its defaults; a pod also has its identity on this node. Exactly one
-// of the pointers is set.
+// Object is one object of a manifest, valid and with its defaults; a pod also has its identity on this node.
 type Object struct {
-	Document     int // from 1
-	Line         int // of its name, from 1
-	Pod          *v1.Pod
-	ConfigMap    *v1.ConfigMap
-	Secret       *v1.Secret
-	Volume       *v1.PersistentVolume
-	VolumeClaim  *v1.PersistentVolumeClaim
-	RuntimeClass *nodev1.RuntimeClass
-}
-
-// Key is what makes an object the same one in two manifests.
-type Key struct{ Kind, Namespace, Name string }
-
-func (k Key) String() string {
-	if k.Namespace == "" {
-		return k.Kind + " " + k.Name
-	}
-	return k.Kind + " " + k.Namespace + "/" + k.Name
+	objects.Object
+	Document int // from 1
+	Line     int // of its name, from 1
 }
 
 // Key returns the kind, namespace and name.
-func (o Object) Key() Key {
-	switch {
-	case o.Pod != nil:
-		return Key{"Pod", o.Pod.Namespace, o.Pod.Name}
-	case o.ConfigMap != nil:
-		return Key{"ConfigMap", o.ConfigMap.Namespace, o.ConfigMap.Name}
-	case o.Secret != nil:
-		return Key{"Secret", o.Secret.Namespace, o.Secret.Name}
-	case o.Volume != nil:
-		return Key{"PersistentVolume", "", o.Volume.Name}
-	case o.VolumeClaim != nil:
-		return Key{"PersistentVolumeClaim", o.VolumeClaim.Namespace, o.VolumeClaim.Name}
-	case o.RuntimeClass != nil:
-		return Key{"RuntimeClass", "", o.RuntimeClass.Name}
-	}
-	return Key{}
-}
+func (o Object) Key() objects.Key { return objects.KeyOf(o.Object) }
 
 // Origin says where a manifest was read, and for which node.
 type Origin struct {
@@ -148,46 +117,11 @@ func (d *decoder) document(doc *yamldoc.Document) {
 const kinds = "Pod, ConfigMap, Secret, PersistentVolume, PersistentVolumeClaim, RuntimeClass, List"
 
 func (d *decoder) object(doc *yamldoc.Document, kind string) {
-	o := Object{Document: doc.Index, Line: doc.At("metadata.name", "").Line}
-	var problems []yamldoc.Problem
+	o, check := d.empty(kind)
 	var errs field.ErrorList
-	switch kind {
-	case "Pod":
-		o.Pod = &v1.Pod{}
-		if problems = doc.Decode(o.Pod); len(problems) == 0 {
-			errs = d.pod(o.Pod)
-		}
-	case "ConfigMap":
-		o.ConfigMap = &v1.ConfigMap{}
-		if problems = doc.Decode(o.ConfigMap); len(problems) == 0 {
-			namespaced(&o.ConfigMap.ObjectMeta)
-			errs = rules.ConfigMap(o.ConfigMap)
-		}
-	case "Secret":
-		o.Secret = &v1.Secret{}
-		if problems = doc.Decode(o.Secret); len(problems) == 0 {
-			namespaced(&o.Secret.ObjectMeta)
-			defaultSecret(o.Secret)
-			errs = rules.Secret(o.Secret)
-		}
-	case "PersistentVolume":
-		o.Volume = &v1.PersistentVolume{}
-		if problems = doc.Decode(o.Volume); len(problems) == 0 {
-			defaultVolume(o.Volume)
-			errs = rules.PersistentVolume(o.Volume)
-		}
-	case "PersistentVolumeClaim":
-		o.VolumeClaim = &v1.PersistentVolumeClaim{}
-		if problems = doc.Decode(o.VolumeClaim); len(problems) == 0 {
-			namespaced(&o.VolumeClaim.ObjectMeta)
-			defaultClaim(o.VolumeClaim)
-			errs = rules.PersistentVolumeClaim(o.VolumeClaim)
-		}
-	case "RuntimeClass":
-		o.RuntimeClass = &nodev1.RuntimeClass{}
-		if problems = doc.Decode(o.RuntimeClass); len(problems) == 0 {
-			errs = rules.RuntimeClass(o.RuntimeClass)
-		}
+	problems := doc.Decode(o)
+	if len(problems) == 0 {
+		errs = check()
 	}
 	for _, err := range errs {
 		problems = append(problems, doc.At(err.Field, describe(err)))
@@ -196,8 +130,35 @@ func (d *decoder) object(doc *yamldoc.Document, kind string) {
 		d.problem(doc.Index, p)
 	}
 	if len(problems) == 0 {
-		d.objects = append(d.objects, o)
+		d.objects = append(d.objects, Object{Object: o, Document: doc.Index, Line: doc.At("metadata.name", "").Line})
 	}
+}
+
+// empty returns an object of a kind, and what gives it its defaults and checks it once it is decoded.
+func (d *decoder) empty(kind string) (objects.Object, func() field.ErrorList) {
+	switch kind {
+	case "Pod":
+		p := &v1.Pod{}
+		return p, func() field.ErrorList { return d.pod(p) }
+	case "ConfigMap":
+		c := &v1.ConfigMap{}
+		return c, func() field.ErrorList { namespaced(&c.ObjectMeta); return rules.ConfigMap(c) }
+	case "Secret":
+		s := &v1.Secret{}
+		return s, func() field.ErrorList { namespaced(&s.ObjectMeta); defaultSecret(s); return rules.Secret(s) }
+	case "PersistentVolume":
+		v := &v1.PersistentVolume{}
+		return v, func() field.ErrorList { defaultVolume(v); return rules.PersistentVolume(v) }
+	case "PersistentVolumeClaim":
+		c := &v1.PersistentVolumeClaim{}
+		return c, func() field.ErrorList {
+			namespaced(&c.ObjectMeta)
+			defaultClaim(c)
+			return rules.PersistentVolumeClaim(c)
+		}
+	}
+	c := &nodev1.RuntimeClass{}
+	return c, func() field.ErrorList { return rules.RuntimeClass(c) }
 }
 
 // pod gives a pod its identity, defaults and validation. It is validated under the name that its author gave it.
@@ -219,7 +180,7 @@ func namespaced(m *metav1.ObjectMeta) {
 
 // duplicates drops objects that stand twice in one manifest: the first is kept.
 func (d *decoder) duplicates() {
-	first := map[Key]int{}
+	first := map[objects.Key]int{}
 	d.objects = slices.DeleteFunc(d.objects, func(o Object) bool {
 		at, twice := first[o.Key()]
 		if twice {

@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/test/podcorpus"
 )
@@ -22,21 +23,21 @@ import (
 func FuzzDecode(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		objects, problems := Decode(data, here)
+		found, problems := Decode(data, here)
 		for _, p := range problems {
 			if p.Text == "" {
 				t.Errorf("a problem without text: %+v", p)
 			}
 		}
-		seen := map[Key]bool{}
-		for _, o := range objects {
+		seen := map[objects.Key]bool{}
+		for _, o := range found {
 			if seen[o.Key()] {
 				t.Errorf("%s is there twice", o.Key())
 			}
 			seen[o.Key()] = true
 			safe(t, "name", o.Key().Name)
-			if o.Pod != nil {
-				checkPod(t, o.Pod)
+			if p, ok := o.Object.(*v1.Pod); ok {
+				checkPod(t, p)
 			}
 		}
 	})

@@ -25,6 +25,15 @@ func decode(t *testing.T, text string) ([]Object, []string) {
 	return objects, out
 }
 
+func podOf(t *testing.T, objects []Object) *v1.Pod {
+	t.Helper()
+	p, ok := objects[0].Object.(*v1.Pod)
+	if !ok {
+		t.Fatalf("%s is no pod", objects[0].Key())
+	}
+	return p
+}
+
 const minimal = `apiVersion: v1
 kind: Pod
 metadata: {name: web}
@@ -39,7 +48,7 @@ func TestDecode_GivesStaticPodsTheirIdentity(t *testing.T) {
 	if len(problems) > 0 || len(objects) != 1 {
 		t.Fatal(problems)
 	}
-	p := objects[0].Pod
+	p := podOf(t, objects)
 	if p.Name != "web-node-1" || p.Namespace != "default" || p.Spec.NodeName != "Node-1" || p.Status.Phase != v1.PodPending {
 		t.Errorf("%s/%s on %s, %s", p.Namespace, p.Name, p.Spec.NodeName, p.Status.Phase)
 	}
@@ -51,12 +60,12 @@ func TestDecode_GivesStaticPodsTheirIdentity(t *testing.T) {
 	}
 	same, _ := decode(t, strings.ReplaceAll(minimal, "image: busybox", "image: busybox # a comment"))
 	other, _ := decode(t, strings.ReplaceAll(minimal, "busybox", "busybox:2"))
-	if same[0].Pod.UID != p.UID || other[0].Pod.UID == p.UID {
+	if same[0].GetUID() != p.UID || other[0].GetUID() == p.UID {
 		t.Error("the UID changes with the content, and with nothing else")
 	}
 	named, _ := decode(t, strings.ReplaceAll(minimal, "{name: web}", "{name: web, uid: abc}"))
-	if named[0].Pod.UID != "abc" {
-		t.Errorf("uid %q", named[0].Pod.UID)
+	if named[0].GetUID() != "abc" {
+		t.Errorf("uid %q", named[0].GetUID())
 	}
 }
 
@@ -82,7 +91,7 @@ spec:
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	s := objects[0].Pod.Spec
+	s := podOf(t, objects).Spec
 	c := s.Containers[0]
 	got := []any{s.RestartPolicy, s.DNSPolicy, *s.TerminationGracePeriodSeconds, s.SchedulerName, *s.EnableServiceLinks, *s.Priority,
 		s.Volumes[0].EmptyDir != nil, *s.Volumes[1].ConfigMap.DefaultMode, *s.Volumes[2].HostPath.Type, c.ImagePullPolicy,
@@ -112,7 +121,10 @@ func TestDecode_FoldsStringData(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	s := objects[0].Secret
+	s, ok := objects[0].Object.(*v1.Secret)
+	if !ok {
+		t.Fatal(objects[0].Key())
+	}
 	if string(s.Data["a"]) != "x" || string(s.Data["b"]) != "z" || s.StringData != nil || s.Type != "Opaque" || s.Namespace != "default" {
 		t.Errorf("%+v", s)
 	}

@@ -10,29 +10,24 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
-type objects struct {
-	configMaps map[string]map[string]string
-	secrets    map[string]map[string]string
-}
+// told are the objects of a node, by kind and name.
+type told map[string]map[string]string
 
-func (o objects) ConfigMap(_ context.Context, _, name string) (*v1.ConfigMap, error) {
-	d, ok := o.configMaps[name]
+func (o told) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	data, ok := o[k.Kind+" "+k.Name]
 	if !ok {
-		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, name)
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: strings.ToLower(k.Kind) + "s"}, k.Name)
 	}
-	return &v1.ConfigMap{Data: d}, nil
-}
-
-func (o objects) Secret(_ context.Context, _, name string) (*v1.Secret, error) {
-	d, ok := o.secrets[name]
-	if !ok {
-		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
+	if k.Kind == "ConfigMap" {
+		return &v1.ConfigMap{Data: data}, nil
 	}
 	s := &v1.Secret{Data: map[string][]byte{}}
-	for k, v := range d {
-		s.Data[k] = []byte(v)
+	for key, v := range data {
+		s.Data[key] = []byte(v)
 	}
 	return s, nil
 }
@@ -48,10 +43,7 @@ func secretKey(name, key string) *v1.EnvVarSource {
 }
 
 func TestEnvironment(t *testing.T) {
-	o := objects{
-		configMaps: map[string]map[string]string{"cm": {"A": "1", "B": "2", "bad=name": "x"}},
-		secrets:    map[string]map[string]string{"s": {"PASS": "word"}},
-	}
+	o := told{"ConfigMap cm": {"A": "1", "B": "2", "bad=name": "x"}, "Secret s": {"PASS": "word"}}
 	s := self{pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns"}}, podIPs: []string{"10.0.0.9"}}
 	for name, c := range map[string]struct {
 		container v1.Container

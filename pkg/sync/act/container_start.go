@@ -96,7 +96,7 @@ func (e *Executor) containerInput(ctx context.Context, in plan.Input, a plan.Act
 	if s.services, err = e.services(ctx, p); err != nil {
 		return cri.ContainerInput{}, err
 	}
-	env, skipped, err := environment(ctx, e.cfg.Objects, s, c)
+	env, skipped, err := environment(ctx, e.cfg.Objects.For(s.pod), s, c)
 	if err != nil {
 		return cri.ContainerInput{}, err
 	}

@@ -17,14 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/minikubelet/minikubelet/pkg/downward"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
-
-// Objects gets the objects that containers take their configuration from. What does not exist is an error that
-// apierrors.IsNotFound knows.
-type Objects interface {
-	ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error)
-	Secret(ctx context.Context, namespace, name string) (*v1.Secret, error)
-}
 
 // variables is an environment in the making: later values replace earlier ones in their place.
 type variables struct {
@@ -55,7 +49,7 @@ type self struct {
 }
 
 // environment tells of services and resolves envFrom and then env, in spec order; later ones replace earlier ones. Skipped are the keys of envFrom that are no variable names.
-func environment(ctx context.Context, o Objects, s self, c *v1.Container) (env *variables, skipped []string, err error) {
+func environment(ctx context.Context, o objects.Getter, s self, c *v1.Container) (env *variables, skipped []string, err error) {
 	env = &variables{values: map[string]string{}}
 	setServices(env, s.pod, s.services)
 	for i := range c.EnvFrom {
@@ -78,17 +72,17 @@ func environment(ctx context.Context, o Objects, s self, c *v1.Container) (env *
 	return env, skipped, nil
 }
 
-func fromSource(ctx context.Context, o Objects, namespace string, from *v1.EnvFromSource, env *variables) (skipped []string, err error) {
+func fromSource(ctx context.Context, o objects.Getter, namespace string, from *v1.EnvFromSource, env *variables) (skipped []string, err error) {
 	data := map[string]string{}
 	switch {
 	case from.ConfigMapRef != nil:
-		cm, err := o.ConfigMap(ctx, namespace, from.ConfigMapRef.Name)
+		cm, err := objects.Get[v1.ConfigMap](ctx, o, namespace, from.ConfigMapRef.Name)
 		if err != nil {
 			return nil, unless(from.ConfigMapRef.Optional, err)
 		}
 		data = cm.Data
 	case from.SecretRef != nil:
-		secret, err := o.Secret(ctx, namespace, from.SecretRef.Name)
+		secret, err := objects.Get[v1.Secret](ctx, o, namespace, from.SecretRef.Name)
 		if err != nil {
 			return nil, unless(from.SecretRef.Optional, err)
 		}
@@ -116,7 +110,7 @@ func unless(optional *bool, err error) error {
 }
 
 // value is that of one variable; not ok: the variable is not set, because what it refers to is optional and absent.
-func (s self) value(ctx context.Context, o Objects, c *v1.Container, e *v1.EnvVar, env *variables) (value string, ok bool, err error) {
+func (s self) value(ctx context.Context, o objects.Getter, c *v1.Container, e *v1.EnvVar, env *variables) (value string, ok bool, err error) {
 	from := e.ValueFrom
 	switch {
 	case from == nil:
@@ -129,7 +123,7 @@ func (s self) value(ctx context.Context, o Objects, c *v1.Container, e *v1.EnvVa
 		return value, err == nil, err
 	case from.ConfigMapKeyRef != nil:
 		ref := from.ConfigMapKeyRef
-		cm, err := o.ConfigMap(ctx, s.pod.Namespace, ref.Name)
+		cm, err := objects.Get[v1.ConfigMap](ctx, o, s.pod.Namespace, ref.Name)
 		if err != nil {
 			return "", false, unless(ref.Optional, err)
 		}
@@ -137,7 +131,7 @@ func (s self) value(ctx context.Context, o Objects, c *v1.Container, e *v1.EnvVa
 		return value, ok, missing(ok, ref.Optional, "ConfigMap "+s.pod.Namespace+"/"+ref.Name, ref.Key)
 	case from.SecretKeyRef != nil:
 		ref := from.SecretKeyRef
-		secret, err := o.Secret(ctx, s.pod.Namespace, ref.Name)
+		secret, err := objects.Get[v1.Secret](ctx, o, s.pod.Namespace, ref.Name)
 		if err != nil {
 			return "", false, unless(ref.Optional, err)
 		}

@@ -10,13 +10,13 @@ import (
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
-	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/downward"
 	"github.com/minikubelet/minikubelet/pkg/logs"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 	"github.com/minikubelet/minikubelet/pkg/userns"
@@ -60,7 +60,6 @@ type Features struct {
 	SELinux           bool // the kernel enforces it: what the agent makes for a container gets the container's label
 	ImageVolumes      bool // the runtime can mount images; one that cannot would mount something else without a word
 	Handlers          []cri.Handler
-	Class             func(ctx context.Context, name string) (*nodev1.RuntimeClass, error)
 	Users             *userns.Ranges // of pods that have users of their own
 }
 
@@ -70,7 +69,7 @@ type Config struct {
 	Volumes  *volumes.Volumes
 	Cgroups  Cgroups
 	Images   Images
-	Objects  Objects
+	Objects  *objects.Store
 	Event    func(p *v1.Pod, container, typ, reason, message string)
 	Repair   func(ctx context.Context, failure error) (bool, error) // mends what a sandbox lacked; true: worth another try
 	Node     func() downward.Node

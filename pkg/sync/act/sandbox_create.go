@@ -7,9 +7,11 @@ import (
 	"os"
 
 	v1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/resources"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
@@ -63,7 +65,7 @@ func (e *Executor) runSandbox(ctx context.Context, p *v1.Pod, attempt uint32) er
 func (e *Executor) handler(ctx context.Context, p *v1.Pod) (string, error) {
 	name := ""
 	if c := p.Spec.RuntimeClassName; c != nil && *c != "" {
-		class, err := e.cfg.Runs.Class(ctx, *c)
+		class, err := objects.Get[nodev1.RuntimeClass](ctx, e.cfg.Objects.For(p), "", *c)
 		if err != nil {
 			return "", err
 		}

@@ -38,6 +38,8 @@ func retryAt(k Kind, f pod.Failure) time.Time {
 		base, limit = lookEvery, lookEvery
 	case k == ImagePull, k == VolumeMount && imageFailed(f):
 		base, limit = 10*time.Second, 300*time.Second
+	case k == VolumeMount && f.Class == pod.NotAttached:
+		base, limit = 50*time.Millisecond, 122*time.Second
 	case k == VolumeMount && f.Class == pod.NodeLacks: // a look at this node costs nothing
 		base, limit = 500*time.Millisecond, 10*time.Second
 	case k == ContainerStart && f.Class == pod.CreateContainerConfigError:

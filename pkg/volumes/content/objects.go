@@ -12,6 +12,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
 	"github.com/minikubelet/minikubelet/pkg/downward"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // Files collects what a volume of a kind that Has knows is to hold.
@@ -45,7 +46,7 @@ func (k keyed) isOptional() bool { return k.optional != nil && *k.optional }
 
 func (s *Source) configMap(ctx context.Context, p *v1.Pod, out hostfs.Files, k keyed) error {
 	data := map[string][]byte{}
-	cm, err := s.cfg.Objects.ConfigMap(ctx, p.Namespace, k.name)
+	cm, err := objects.Get[v1.ConfigMap](ctx, s.cfg.Objects.For(p), p.Namespace, k.name)
 	switch {
 	case err == nil:
 		for key, value := range cm.Data {
@@ -62,7 +63,7 @@ func (s *Source) configMap(ctx context.Context, p *v1.Pod, out hostfs.Files, k k
 
 func (s *Source) secret(ctx context.Context, p *v1.Pod, out hostfs.Files, k keyed) error {
 	var data map[string][]byte
-	o, err := s.cfg.Objects.Secret(ctx, p.Namespace, k.name)
+	o, err := objects.Get[v1.Secret](ctx, s.cfg.Objects.For(p), p.Namespace, k.name)
 	switch {
 	case err == nil:
 		data = o.Data

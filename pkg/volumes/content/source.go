@@ -12,14 +12,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/minikubelet/minikubelet/pkg/downward"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
-
-// Objects gets the objects that files are made of. What does not exist is an error that apierrors.IsNotFound knows.
-type Objects interface {
-	ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error)
-	Secret(ctx context.Context, namespace, name string) (*v1.Secret, error)
-}
 
 // TokenFunc requests a token of the pod's service account, bound to the pod. It is called again when four fifths of the
 // token's life, or 24 h, have passed.
@@ -27,7 +22,7 @@ type TokenFunc func(ctx context.Context, p *v1.Pod, audience string, expirySecon
 
 // Trust gets certificates of the cluster (KEP-3257), in PEM.
 type Trust interface {
-	ClusterTrustBundle(ctx context.Context, name string) (string, error)
+	objects.Getter
 	SignersTrustBundles(ctx context.Context, signer, selector string) ([]string, error)
 }
 
@@ -37,7 +32,7 @@ type CertificateFunc func(ctx context.Context, p *v1.Pod, volume string, source 
 
 // Config is what a Source is made of. All but Token, Trust and Certificate are required.
 type Config struct {
-	Objects     Objects
+	Objects     *objects.Store
 	Token       TokenFunc            // nil: service account tokens are an error
 	Trust       Trust                // nil: cluster trust bundles are an error
 	Certificate CertificateFunc      // nil: certificates of pods are an error

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"slices"
 
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 // clusterTrustBundle writes the certificates of one bundle, or of a signer's bundles, to one file.
@@ -34,11 +36,11 @@ func (s *Source) clusterTrustBundle(ctx context.Context, from *v1.ClusterTrustBu
 func (s *Source) bundles(ctx context.Context, from *v1.ClusterTrustBundleProjection) (what string, bundles []string, err error) {
 	if from.Name != nil {
 		what = "ClusterTrustBundle " + *from.Name
-		bundle, err := s.cfg.Trust.ClusterTrustBundle(ctx, *from.Name)
+		b, err := objects.Get[certificatesv1beta1.ClusterTrustBundle](ctx, s.cfg.Trust, "", *from.Name)
 		if err != nil {
 			return what, nil, err
 		}
-		return what, []string{bundle}, nil
+		return what, []string{b.Spec.TrustBundle}, nil
 	}
 	if from.SignerName == nil {
 		return "a ClusterTrustBundle", nil, errors.New("it has neither name nor signerName")

@@ -8,12 +8,14 @@ import (
 	"testing"
 	"time"
 
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/minikubelet/minikubelet/pkg/csi/hostfs"
+	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
 func certificate(der string) string {
@@ -23,11 +25,11 @@ func certificate(der string) string {
 // bundles are those of a cluster: by name, and by signer and selector.
 type bundles map[string][]string
 
-func (b bundles) ClusterTrustBundle(_ context.Context, name string) (string, error) {
-	if b[name] == nil {
-		return "", apierrors.NewNotFound(schema.GroupResource{Resource: "clustertrustbundles"}, name)
+func (b bundles) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+	if b[k.Name] == nil {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "clustertrustbundles"}, k.Name)
 	}
-	return b[name][0], nil
+	return &certificatesv1beta1.ClusterTrustBundle{Spec: certificatesv1beta1.ClusterTrustBundleSpec{TrustBundle: b[k.Name][0]}}, nil
 }
 
 func (b bundles) SignersTrustBundles(_ context.Context, signer, selector string) ([]string, error) {
