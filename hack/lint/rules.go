@@ -22,8 +22,8 @@ const (
 // which is when its place is decided.
 var ranks = map[string]int{
 	"pod": vocabulary, "config": vocabulary, "objects": vocabulary,
-	// What every adapter writes files and walks trees with.
-	"atomicfile": vocabulary, "book": vocabulary, "hosttree": vocabulary,
+	// What every adapter writes files, walks trees and listens with.
+	"atomicfile": vocabulary, "book": vocabulary, "hosttree": vocabulary, "localsocket": vocabulary,
 	"sync": decider, "sync/plan": decider, "status": decider, "resources": decider, "downward": decider,
 	"cri": adapter, "cni": adapter, "csi": adapter, "cgroups": adapter, "volumes": adapter, "images": adapter,
 	"probes": adapter, "logs": adapter, "stats": adapter, "record": adapter, "kube": adapter, "events": adapter,

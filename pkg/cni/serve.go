@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/minikubelet/minikubelet/pkg/localsocket"
 )
 
 // ioTimeout bounds the reading of a request and the writing of its response.
@@ -29,7 +26,7 @@ const (
 // Serve answers the plugin on a unix socket until the context ends, then waits for the requests under way. The socket
 // is root's alone. It fails when another agent answers on the socket.
 func (n *Node) Serve(ctx context.Context, socket string) error {
-	l, err := listen(ctx, socket)
+	l, err := localsocket.Listen(socket)
 	if err != nil {
 		return fmt.Errorf("cannot serve the CNI plugin: %w", err)
 	}
@@ -71,33 +68,11 @@ func (n *Node) accept(ctx context.Context, next func() (*net.UnixConn, error), s
 	}
 }
 
-// listen takes the place of a socket that nobody listens on any more, as an agent that was killed leaves it.
-func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
-		return nil, err
-	}
-	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("another agent listens on %s: stop it first", socket)
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
 // serveConn answers one request. A plugin that goes away (the runtime gave up and killed it) ends the work on it; an
 // agent that is stopped finishes it.
 func (n *Node) serveConn(ctx context.Context, c *net.UnixConn) {
 	defer c.Close()
-	if err := checkPeer(c); err != nil {
+	if err := localsocket.CheckPeer(c); err != nil {
 		n.cfg.Log.Warn("a connection to the CNI socket was refused", "err", err)
 		return
 	}
@@ -150,26 +125,4 @@ func readRequest(r io.Reader) (Request, error) {
 		return req, fmt.Errorf("cannot read the plugin's request: %w", err)
 	}
 	return req, nil
-}
-
-// checkPeer lets only root in, and the agent's own user where that is not root.
-func checkPeer(c *net.UnixConn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return err
-	}
-	if credErr != nil {
-		return credErr
-	}
-	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-		return fmt.Errorf("process %d of user %d may not use it", cred.Pid, cred.Uid)
-	}
-	return nil
 }

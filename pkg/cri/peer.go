@@ -5,7 +5,7 @@ import (
 	"net"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
+	"github.com/minikubelet/minikubelet/pkg/localsocket"
 )
 
 // peer knows the process that took the newest connection to a socket.
@@ -16,21 +16,8 @@ func (p *peer) dial(ctx context.Context, path string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u, ok := conn.(*net.UnixConn); ok {
-		p.ask(u)
+	if who, err := localsocket.Peer(conn); err == nil { // else the process stays as it is known
+		p.pid.Store(who.Pid)
 	}
 	return conn, nil
-}
-
-// ask leaves the process as it is when the kernel does not tell.
-func (p *peer) ask(conn *net.UnixConn) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			p.pid.Store(cred.Pid)
-		}
-	})
 }

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"time"
 
-	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/localsocket"
 	"github.com/minikubelet/minikubelet/pkg/server/healthz"
 )
 
@@ -26,23 +22,14 @@ type Local struct {
 // ListenLocal opens the socket, mode 0600. One that a killed agent left behind is replaced; one that another agent answers
 // on is an error. Requests are answered for root, and for the user that the agent runs as, alone.
 func ListenLocal(path string, src Source) (*Local, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return nil, fmt.Errorf("cannot make the directory of the local socket: %w", err)
+	l, err := localsocket.Listen(path)
+	switch {
+	case errors.Is(err, localsocket.ErrTaken):
+		return nil, fmt.Errorf("%w: stop it, or give localAPI.socket another path", err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot open the local socket: %w", err)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		return nil, errors.Join(fmt.Errorf("another agent serves %s: stop it, or give localAPI.socket another path", path), c.Close())
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot replace the local socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on the local socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot protect the local socket: %w", err), l.Close())
-	}
-	s := newHTTPServer(peersOnly(localMux(src), os.Geteuid()))
+	s := newHTTPServer(peersOnly(localMux(src)))
 	s.ConnContext = withPeer
 	return &Local{listener: l, server: s}, nil
 }
@@ -57,39 +44,15 @@ func (l *Local) Close() error { return l.listener.Close() }
 
 type peerKey struct{}
 
-// withPeer notes who is at the other end of a connection: the mode of a socket is checked when it is connected to, and
-// whoever made its directory may have let others in.
+// withPeer notes whether whoever connected may use the socket.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	uid, err := peer(c)
-	if err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, uid)
+	return context.WithValue(ctx, peerKey{}, localsocket.CheckPeer(c) == nil)
 }
 
-func peer(c net.Conn) (uid int, err error) {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return 0, errors.New("not a unix socket")
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err := errors.Join(err, credErr); err != nil {
-		return 0, err
-	}
-	return int(cred.Uid), nil
-}
-
-// peersOnly answers root and one more user.
-func peersOnly(next http.Handler, own int) http.Handler {
+// peersOnly answers those alone that withPeer has found fit.
+func peersOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		uid, known := r.Context().Value(peerKey{}).(int)
-		if known && (uid == 0 || uid == own) {
+		if fit, known := r.Context().Value(peerKey{}).(bool); known && fit {
 			next.ServeHTTP(w, r)
 			return
 		}
