@@ -19,7 +19,7 @@ var rings = []ring{
 		"pod", "record", "sync", "status", "cri", "cni", "csi", "volumes", "images", "probes", "cgroups", "resources", "eviction",
 		"stats", "logs",
 	}, 24213, 25000},
-	{"the whole product", nil, 47782, 40500},
+	{"the whole product", nil, 47779, 40500},
 }
 
 // slack is by how many lines a ceiling may be too high.

@@ -33,8 +33,8 @@ var ranks = map[string]int{
 	"status/writer": driver,
 }
 
-// adapterImports are the imports between adapters that the design allows; kube is the API server's adapter, which events go through.
-var adapterImports = map[string][]string{"volumes": {"csi"}, "images": {"cri"}, "events": {"kube"}}
+// adapterImports are the imports between adapters that the design allows; kube is the API server's adapter, which events and certificates of pods go through.
+var adapterImports = map[string][]string{"volumes": {"csi"}, "images": {"cri"}, "events": {"kube"}, "podcert": {"kube"}}
 
 // pure are the files, by pattern, that decide: functions of their arguments alone.
 var pure = []string{

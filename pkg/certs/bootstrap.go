@@ -39,16 +39,15 @@ func (b Bootstrapping) Run(ctx context.Context) error {
 		return fmt.Errorf("cannot bootstrap: %w", err)
 	}
 	b.Log.Info("asking the cluster for a client certificate", "bootstrap", b.Bootstrap, "node", b.Node)
-	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+	retry := kube.Backoff(firstRetry, lastRetry)
+	for {
 		err := b.obtain(ctx)
 		if err == nil {
 			break
 		}
 		b.Log.Error("cannot get a client certificate yet", "bootstrap", b.Bootstrap, "err", err)
-		select {
-		case <-ctx.Done():
+		if kube.Sleep(ctx, retry.Step()); ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(retry):
 		}
 	}
 	return b.write()

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/minikubelet/minikubelet/pkg/kube"
 )
 
 const (
@@ -50,15 +52,11 @@ func (r *Rotation) Load() error {
 
 // Run renews until the context ends.
 func (r *Rotation) Run(ctx context.Context) {
-	retry := firstRetry
+	retry := kube.Backoff(firstRetry, lastRetry)
 	jitter := 0.7 + 0.2*rand.Float64()
-	t := time.NewTimer(0)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	for next := time.Duration(0); ; {
+		if kube.Sleep(ctx, next); ctx.Err() != nil {
 			return
-		case <-t.C:
 		}
 		s, ok := r.Subject()
 		var wait time.Duration
@@ -66,31 +64,28 @@ func (r *Rotation) Run(ctx context.Context) {
 			wait = time.Until(due(c.Leaf, jitter))
 		}
 		if !ok || wait > 0 {
-			t.Reset(min(max(wait, time.Second), recheck))
+			next = min(max(wait, time.Second), recheck)
 			continue
 		}
 		if err := r.renew(ctx, s); err != nil {
 			if ctx.Err() == nil {
 				r.told(err)
 			}
-			t.Reset(retry)
-			retry = min(2*retry, lastRetry)
+			next = retry.Step()
 			continue
 		}
 		jitter = 0.7 + 0.2*rand.Float64()
 		c := r.Current().Leaf
 		if time.Until(due(c, jitter)) > 0 {
-			retry = firstRetry
-			t.Reset(time.Second)
+			retry = kube.Backoff(firstRetry, lastRetry)
+			next = time.Second
 			continue
 		}
 		// The clocks differ, or the signer gives it next to no time: the next one would be due at once too.
-		pause := retry
+		next = retry.Step()
 		if left := time.Until(c.NotAfter); left > 0 { // one that is good for now is renewed before it is over
-			pause = min(retry, max(firstRetry, left/2))
+			next = min(next, max(firstRetry, left/2))
 		}
-		t.Reset(pause)
-		retry = min(2*retry, lastRetry)
 	}
 }
 

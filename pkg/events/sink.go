@@ -189,7 +189,7 @@ func (s *sink) expire(now time.Time) {
 // write sends one event and stays with it until the API server took or refused it, or the context ended. While the API
 // server is away the queue fills, and what does not fit is lost upstream.
 func (s *sink) write(ctx context.Context, e v1.Event) {
-	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+	for retry := kube.Backoff(firstRetry, lastRetry); ctx.Err() == nil; {
 		err := s.once(ctx, e)
 		if err == nil {
 			s.outage.OK()
@@ -202,12 +202,7 @@ func (s *sink) write(ctx context.Context, e v1.Event) {
 		if judged(err) {
 			return
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		kube.Sleep(ctx, retry.Step())
 	}
 }
 

@@ -45,7 +45,7 @@ type Follow struct {
 
 // Run follows until the context ends. Failures are retried after 0.2 s, doubling to 10 s, with jitter.
 func (f Follow) Run(ctx context.Context) {
-	version, wait := "", firstRetry
+	version, retry := "", Backoff(firstRetry, lastRetry)
 	for ctx.Err() == nil {
 		var err error
 		began := time.Now()
@@ -59,7 +59,7 @@ func (f Follow) Run(ctx context.Context) {
 			return
 		}
 		if time.Since(began) > lastRetry {
-			wait = firstRetry // it worked for a while
+			retry = Backoff(firstRetry, lastRetry) // it worked for a while
 		}
 		if gone(err) {
 			version, err = "", nil
@@ -67,8 +67,7 @@ func (f Follow) Run(ctx context.Context) {
 		if err != nil {
 			f.To.Failed(err)
 		}
-		pause(ctx, wait/2+rand.N(wait))
-		wait = min(2*wait, lastRetry)
+		Sleep(ctx, retry.Step())
 	}
 }
 
@@ -128,13 +127,4 @@ func (f Follow) watch(ctx context.Context, version string) (string, error) {
 
 func gone(err error) bool {
 	return apierrors.IsGone(err) || apierrors.IsResourceExpired(err)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -174,15 +174,15 @@ func (a *Agent) Run(ctx context.Context) {
 		wg.Go(func() { l.run(ctx) })
 	}
 	const firstRetry = 500 * time.Millisecond
-	retry := firstRetry
+	retry := kube.Backoff(firstRetry, a.cfg.UpdateEvery)
 	for ctx.Err() == nil {
 		wait := a.cfg.UpdateEvery
 		if err := a.pass(ctx); err != nil && ctx.Err() == nil {
 			a.fails.writing.Failed(err)
-			wait, retry = min(wait, retry), min(2*retry, wait)
+			wait = min(wait, retry.Step())
 		} else {
 			a.fails.writing.OK()
-			retry = firstRetry
+			retry = kube.Backoff(firstRetry, a.cfg.UpdateEvery)
 		}
 		t := time.NewTimer(wait)
 		select {

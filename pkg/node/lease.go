@@ -31,28 +31,19 @@ const leaseNamespace = "kube-node-lease"
 
 func (l *lease) run(ctx context.Context) {
 	every := l.length / 4
-	retry := every / 32
+	retry := kube.Backoff(every/32, every)
 	for ctx.Err() == nil {
-		began := time.Now()
-		var wait time.Duration
+		began, wait := time.Now(), retry.Step()
 		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
 			l.outage.Failed(err)
-			wait, retry = retry, min(2*retry, every)
 		} else {
 			l.outage.OK()
-			if len(l.last.OwnerReferences) == 0 { // the Node was not known yet, and may never be
-				wait, retry = retry, min(2*retry, every)
-			} else {
-				retry = every / 32
-				wait = max(every-time.Since(began), retry)
+			wait = min(wait, every)
+			if len(l.last.OwnerReferences) > 0 { // else the Node was not known yet, and may never be
+				retry, wait = kube.Backoff(every/32, every), max(every-time.Since(began), every/32)
 			}
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		kube.Sleep(ctx, wait)
 	}
 }
 

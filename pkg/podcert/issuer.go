@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/objects"
 )
 
@@ -180,7 +181,7 @@ func (i *Issuer) ask(ctx context.Context, p *v1.Pod, c *credential, from *v1.Pod
 
 // await looks at a request until its signer has answered it.
 func (i *Issuer) await(ctx context.Context, namespace, what string, c *credential) error {
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for retry := kube.Backoff(50*time.Millisecond, time.Second); ; {
 		r, err := objects.Get[certificatesv1beta1.PodCertificateRequest](ctx, i.cfg.API, namespace, c.Pending)
 		switch {
 		case err == nil:
@@ -193,10 +194,8 @@ func (i *Issuer) await(ctx context.Context, namespace, what string, c *credentia
 		case !apierrors.IsForbidden(err): // which a node is for a moment: the authorizer has yet to hear of its request
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if kube.Sleep(ctx, retry.Step()); ctx.Err() != nil {
 			return cmp.Or(err, ctx.Err())
-		case <-time.After(pause):
 		}
 	}
 }

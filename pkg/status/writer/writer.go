@@ -3,7 +3,6 @@ package writer
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/pod"
@@ -352,7 +352,7 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 		w.cfg.Log.Error("cannot show the pod at the API server, which refuses it; the pod is not affected",
 			"pod", pod.FullName(e.pod), "uid", id, "error", err)
 	}
-	e.notYet = time.Now().Add(e.retry/2 + rand.N(e.retry))
+	e.notYet = time.Now().Add(wait.Jitter(e.retry, 0.5))
 }
 
 // back says that the API server takes what it is sent. What waits because it did not waits no longer. It is called with the
