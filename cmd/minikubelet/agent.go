@@ -19,6 +19,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/config"
 	"github.com/minikubelet/minikubelet/pkg/config/disk"
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/reload"
 	"github.com/minikubelet/minikubelet/pkg/systemd"
@@ -147,15 +148,14 @@ func awaitRuntime(ctx context.Context, c *cri.Client) error {
 			slog.Warn("wait for the container runtime", "err", err)
 		}
 		systemd.Tell(systemd.ExtendTimeout, "STATUS=waiting for the container runtime at "+c.SocketPath())
-		select {
-		case <-ctx.Done():
+		if kube.Sleep(ctx, wait); ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(wait):
 		}
 	}
 }
 
-// run runs every part of the agent and returns when all have ended. The end of one part that is not asked for ends all.
+// run runs every part of the agent and returns when all have ended. The end of one part that is not asked for ends all. Who
+// connects before the pods of before are taken up is answered after: nobody is told that a pod is gone that runs.
 func (a *agent) run(ctx context.Context) error {
 	servers, err := a.listen()
 	if err != nil {
@@ -163,6 +163,9 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	a.upkeep.pulse.Beat()
 	g, ctx := errgroup.WithContext(ctx)
+	if err := a.adopt(ctx); err != nil {
+		return err
+	}
 	for _, part := range slices.Concat(a.parts(), servers) {
 		g.Go(func() error { return part(ctx) })
 	}

@@ -49,20 +49,21 @@ func (a *agent) parts() []func(context.Context) error {
 	return all
 }
 
-// takeUpPods takes up what the agent remembers and then what the sources say. Archives of images come first: a pod that finds
-// its image missing would wait out a backoff.
+// adopt takes up the pods that the agent remembers.
+func (a *agent) adopt(ctx context.Context) error {
+	records, err := a.pods.store.Load()
+	if err != nil {
+		return err
+	}
+	return a.pods.feed.Adopt(ctx, records)
+}
+
+// takeUpPods takes up what the sources say. Archives of images come first: a new pod that finds its image missing would fail.
 func (a *agent) takeUpPods(ctx context.Context) error {
 	if err := a.images.preloader.Pass(ctx); err != nil && ctx.Err() == nil {
 		slog.Error("cannot preload every image archive", "err", err)
 	}
 	close(a.images.preloaded)
-	records, err := a.pods.store.Load()
-	if err != nil {
-		return err
-	}
-	if err := a.pods.feed.Adopt(ctx, records); err != nil {
-		return err
-	}
 	a.reports.events.NodeEvent(v1.EventTypeNormal, "Starting", "Starting kubelet.")
 	return a.pods.feed.Run(ctx)
 }
