@@ -18,8 +18,8 @@ var rings = []ring{
 	{"the ring that runs pods", []string{
 		"pod", "record", "sync", "status", "cri", "cni", "csi", "volumes", "images", "probes", "cgroups", "resources", "eviction",
 		"stats", "logs",
-	}, 24213, 25000},
-	{"the whole product", nil, 47779, 40500},
+	}, 24207, 25000},
+	{"the whole product", nil, 47774, 40500},
 }
 
 // slack is by how many lines a ceiling may be too high.

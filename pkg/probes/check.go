@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/probes/handler"
 )
 
 // maxOutput bounds what is kept of a probe's answer, in bytes.
@@ -62,13 +63,13 @@ func (m means) build(probe *v1.Probe, c *v1.Container, id, podIP string) (checke
 	case probe.Exec != nil:
 		return &execCheck{exec: m.exec, id: id, command: expand(probe.Exec.Command, c.Env), timeout: timeout}, nil
 	case probe.HTTPGet != nil:
-		request, err := NewRequest(probe.HTTPGet, c, podIP, userAgent)
+		request, err := handler.NewRequest(probe.HTTPGet, c, podIP, userAgent)
 		if err != nil {
 			return nil, err
 		}
 		return newHTTPCheck(request, m.http, timeout), nil
 	case probe.TCPSocket != nil:
-		port, err := Port(probe.TCPSocket.Port, c)
+		port, err := handler.Port(probe.TCPSocket.Port, c)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/minikubelet/minikubelet/pkg/probes/handler"
 )
 
 const (
@@ -49,7 +51,7 @@ type httpCheck struct {
 }
 
 func newHTTPCheck(request *http.Request, transport http.RoundTripper, timeout time.Duration) *httpCheck {
-	return &httpCheck{request: request, client: http.Client{Transport: transport, CheckRedirect: FollowSameHost, Timeout: timeout}}
+	return &httpCheck{request: request, client: http.Client{Transport: transport, CheckRedirect: handler.FollowSameHost, Timeout: timeout}}
 }
 
 func (c *httpCheck) Check(ctx context.Context) (outcome, string) {

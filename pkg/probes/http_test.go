@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/minikubelet/minikubelet/pkg/probes/handler"
 )
 
 // httpProbe is the checker of an httpGet probe at a port.
@@ -216,7 +218,7 @@ func TestHTTP_SaysWhatDidNotComeInTime(t *testing.T) {
 		{"the end of an answer", "HTTP", slow.port, unread, "context deadline exceeded (Client.Timeout or context cancellation while reading body)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := NewRequest(&v1.HTTPGetAction{Path: "/", Port: intstr.FromInt(tt.port), Scheme: tt.scheme}, &v1.Container{}, "127.0.0.1", userAgent)
+			r, err := handler.NewRequest(&v1.HTTPGetAction{Path: "/", Port: intstr.FromInt(tt.port), Scheme: tt.scheme}, &v1.Container{}, "127.0.0.1", userAgent)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,7 +234,7 @@ func TestHTTPS_AHandshakeThatDoesNotEndFails(t *testing.T) {
 	}
 	defer deaf.Close()
 	port := deaf.Addr().(*net.TCPAddr).Port
-	r, err := NewRequest(&v1.HTTPGetAction{Port: intstr.FromInt(port), Scheme: "HTTPS"}, &v1.Container{}, "127.0.0.1", userAgent)
+	r, err := handler.NewRequest(&v1.HTTPGetAction{Port: intstr.FromInt(port), Scheme: "HTTPS"}, &v1.Container{}, "127.0.0.1", userAgent)
 	if err != nil {
 		t.Fatal(err)
 	}

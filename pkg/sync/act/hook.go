@@ -16,7 +16,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
-	"github.com/minikubelet/minikubelet/pkg/probes"
+	"github.com/minikubelet/minikubelet/pkg/probes/handler"
 )
 
 const (
@@ -62,7 +62,7 @@ func (e *Executor) hook(ctx context.Context, h *v1.LifecycleHandler, c hooked) e
 	case h.HTTPGet != nil:
 		return e.httpHook(ctx, h.HTTPGet, c)
 	case h.TCPSocket != nil:
-		port, err := probes.Port(h.TCPSocket.Port, c.spec)
+		port, err := handler.Port(h.TCPSocket.Port, c.spec)
 		if err != nil {
 			return err
 		}
@@ -83,13 +83,13 @@ func (e *Executor) httpHook(ctx context.Context, get *v1.HTTPGetAction, c hooked
 	if get.Host == "" && c.ip == "" {
 		return errors.New("cannot make the request of an httpGet hook: the pod has no address")
 	}
-	req, err := probes.NewRequest(get, c.spec, c.ip, hookAgent)
+	req, err := handler.NewRequest(get, c.spec, c.ip, hookAgent)
 	if err != nil {
 		return fmt.Errorf("cannot make the request of an httpGet hook: %w", err)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxResponseHeaderBytes: maxHookHeader}
 	defer transport.CloseIdleConnections()
-	client := http.Client{Transport: transport, CheckRedirect: probes.FollowSameHost}
+	client := http.Client{Transport: transport, CheckRedirect: handler.FollowSameHost}
 	err = answered(client.Do(req.WithContext(ctx)))
 	if errors.Is(err, http.ErrSchemeMismatch) { // hooks once spoke plain HTTP whatever their scheme was
 		plain := req.Clone(ctx)

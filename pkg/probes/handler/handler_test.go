@@ -1,4 +1,4 @@
-package probes
+package handler
 
 import (
 	"testing"
@@ -37,7 +37,7 @@ func FuzzNewRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path, name, value string) {
 		get := &v1.HTTPGetAction{Path: path, Port: intstr.FromInt32(8080), HTTPHeaders: []v1.HTTPHeader{{Name: name, Value: value}}}
-		r, err := NewRequest(get, &v1.Container{}, "10.0.0.1", userAgent)
+		r, err := NewRequest(get, &v1.Container{}, "10.0.0.1", "agent")
 		if err == nil && r.URL.Host != "10.0.0.1:8080" && r.URL.Host != "" {
 			t.Errorf("path %q goes to %q", path, r.URL.Host)
 		}

@@ -1,4 +1,5 @@
-package probes
+// Package handler makes what the handlers of probes and lifecycle hooks send to a container.
+package handler
 
 import (
 	"cmp"
@@ -6,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,26 +67,15 @@ func FollowSameHost(req *http.Request, via []*http.Request) error {
 func Port(p intstr.IntOrString, c *v1.Container) (int, error) {
 	port := p.IntValue()
 	if p.Type == intstr.String {
-		var named bool
-		if port, named = portNamed(p.StrVal, c); !named {
-			n, err := strconv.Atoi(p.StrVal)
-			if err != nil {
-				return 0, fmt.Errorf("cannot find a port named %q in container %q: name one of its ports so", p.StrVal, c.Name)
-			}
-			port = n
+		i := slices.IndexFunc(c.Ports, func(o v1.ContainerPort) bool { return o.Name == p.StrVal })
+		if i >= 0 {
+			port = int(c.Ports[i].ContainerPort)
+		} else if _, err := strconv.Atoi(p.StrVal); err != nil {
+			return 0, fmt.Errorf("cannot find a port named %q in container %q: name one of its ports so", p.StrVal, c.Name)
 		}
 	}
 	if port < 1 || port > 65535 {
 		return 0, fmt.Errorf("invalid port number: %d", port)
 	}
 	return port, nil
-}
-
-func portNamed(name string, c *v1.Container) (int, bool) {
-	for i := range c.Ports {
-		if c.Ports[i].Name == name {
-			return int(c.Ports[i].ContainerPort), true
-		}
-	}
-	return 0, false
 }
