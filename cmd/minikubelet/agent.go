@@ -161,7 +161,7 @@ func (a *agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.upkeep.pulse.Beat()
+	a.pods.pulse.Beat()
 	g, ctx := errgroup.WithContext(ctx)
 	if err := a.adopt(ctx); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (a *agent) run(ctx context.Context) error {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
-		a.upkeep.pulse.Run(ctx, a.pods.set)
+		a.pods.pulse.Run(ctx, a.pods.set)
 		return nil
 	})
 	g.Go(func() error { return a.live.reload(ctx) })

@@ -11,7 +11,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/footprint"
-	"github.com/minikubelet/minikubelet/pkg/upkeep"
+	"github.com/minikubelet/minikubelet/pkg/sync/sweep"
 )
 
 // parts are what runs for as long as the agent does. Each returns nil when the context ends.
@@ -24,7 +24,7 @@ func (a *agent) parts() []func(context.Context) error {
 	}
 	all := []func(context.Context) error{
 		a.takeUpPods, a.local.csi.Run, quiet(a.reports.events.Run), quiet(a.reports.writer.Run), quiet(a.node.agent.Run), quiet(a.node.guard.Run),
-		quiet(a.upkeep.refresher.Run), quiet(a.upkeep.refresher.RunWanted), quiet(a.upkeep.sweeper.Run), quiet(a.upkeep.limiter.Run),
+		quiet(a.pods.sweeper.Run), quiet(a.node.limiter.Run),
 		quiet(func(ctx context.Context) {
 			w := cri.NewWatcher(a.runtime, slog.Default())
 			w.Listed = a.reports.counters.Listed
@@ -33,7 +33,7 @@ func (a *agent) parts() []func(context.Context) error {
 		quiet(func(ctx context.Context) { a.node.monitor.Run(ctx, a.node.agent.Poke) }),
 		a.preload,
 		quiet(func(ctx context.Context) { footprint.Run(ctx, slog.Default()) }),
-		quiet(a.upkeep.rotator.Run), quiet(a.images.collector.Run), quiet(a.reports.meter.RunClaims), quiet(a.node.usage.Run),
+		quiet(a.pods.rotator.Run), quiet(a.images.collector.Run), quiet(a.reports.meter.RunClaims), quiet(a.node.usage.Run),
 	}
 	if a.api.objects != nil {
 		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.follower().Run))
@@ -44,7 +44,7 @@ func (a *agent) parts() []func(context.Context) error {
 		}
 	}
 	if network := a.network.node; network != nil {
-		all = append(all, a.serveNetwork, quiet(func(ctx context.Context) { upkeep.ReleaseNetworks(ctx, network, a.runtime) }))
+		all = append(all, a.serveNetwork, quiet(func(ctx context.Context) { sweep.ReleaseNetworks(ctx, network, a.runtime) }))
 	}
 	return all
 }

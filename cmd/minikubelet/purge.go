@@ -114,9 +114,9 @@ func (a *agent) emptied(ctx context.Context, out io.Writer) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.upkeep.sweeper.Synced():
+	case <-a.pods.sweeper.Synced():
 	}
-	a.upkeep.sweeper.Sweep(ctx) // pods that nobody remembers
+	a.pods.sweeper.Sweep(ctx) // pods that nobody remembers
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	told := -1

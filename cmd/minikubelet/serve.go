@@ -56,7 +56,7 @@ func (a *agent) source() server.Source {
 	s := sessions.Sessions{Runtime: a.runtime, Observer: a.pods.observer.CRI, Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir}
 	return server.Source{
 		Runtime: s.API(),
-		Pods:    a.pods.set.Pods, Changed: a.pods.changes.next, Node: a.toldNode, Health: a.upkeep.pulse.Health,
+		Pods:    a.pods.set.Pods, Changed: a.pods.changes.next, Node: a.toldNode, Health: a.pods.pulse.Health,
 		Events:      func() []v1.Event { return a.reports.events.List("", "") },
 		EventsAfter: a.reports.events.Watch,
 		Logs:        s.ReadLog,

@@ -26,7 +26,6 @@ type agent struct {
 	network network
 	node    nodeParts
 	pods    podParts
-	upkeep  upkeepParts
 	live    live
 }
 
@@ -56,7 +55,7 @@ func (a *agent) takeUp(cfg config.Config) error {
 	}
 	a.node.guard.SetLimits(limits)
 	a.images.collector.Set(imageLimits(cfg.Images))
-	a.upkeep.rotator.Set(cfg.Pods.LogMaxSize, cfg.Pods.LogMaxFiles)
+	a.pods.rotator.Set(cfg.Pods.LogMaxSize, cfg.Pods.LogMaxFiles)
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 // wireBounds makes what keeps logs and images from filling the disk.
 func (a *agent) wireBounds(context.Context) error {
-	a.upkeep.rotator = logs.NewRotator(logs.RotateConfig{
+	a.pods.rotator = logs.NewRotator(logs.RotateConfig{
 		Root: a.cfg.Pods.LogDir, MaxSize: a.cfg.Pods.LogMaxSize, MaxFiles: a.cfg.Pods.LogMaxFiles, Period: a.cfg.Pods.LogInterval,
 		Workers: a.cfg.Pods.LogWorkers, Running: a.runningContainer, Reopen: a.runtime.ReopenContainerLog, Log: slog.Default(),
 	})

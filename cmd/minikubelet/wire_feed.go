@@ -15,7 +15,7 @@ func (a *agent) wireFeed(context.Context) error {
 	a.pods.feed = feed.New(feed.Config{
 		Sources: a.sources(), Autonomy: a.cfg.Agent.Autonomy, Taints: a.node.taints, Runtime: a.runtime,
 		Set: a.pods.set, Writer: a.reports.writer, Objects: a.pods.objects, API: a.api.objects,
-		Refresh: a.upkeep.refresher.Want, Synced: a.upkeep.sweeper.AllSynced, Event: a.reports.events.NodeEvent,
+		Changed: a.objectChanged, Synced: a.pods.sweeper.AllSynced, Event: a.reports.events.NodeEvent,
 	})
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 
 // nodeParts are what registers the Node, and what its status and its pressure rest on.
 type nodeParts struct {
+	limiter *node.Limiter
 	agent   *node.Agent
 	monitor *cri.Monitor
 	guard   *eviction.Guard

@@ -18,6 +18,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
+	"github.com/minikubelet/minikubelet/pkg/node"
 	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/probes"
@@ -29,7 +30,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
 	"github.com/minikubelet/minikubelet/pkg/sync/observe"
-	"github.com/minikubelet/minikubelet/pkg/upkeep"
+	"github.com/minikubelet/minikubelet/pkg/sync/sweep"
 	"github.com/minikubelet/minikubelet/pkg/userns"
 )
 
@@ -46,17 +47,11 @@ type podParts struct {
 	observer *observe.Observer
 	probes   *probes.Set
 	users    *userns.Ranges
+	sweeper  *sweep.Sweeper
+	rotator  *logs.Rotator
+	pulse    loop.Pulse
 	changes  *broadcast // of any pod, or of the Node
 	fuse     *fuse.Fuse // nil but in tests
-}
-
-// upkeepParts are what looks after pods, and after what they leave, now and then.
-type upkeepParts struct {
-	refresher *upkeep.Refresher
-	sweeper   *upkeep.Sweeper
-	limiter   *upkeep.Limiter
-	rotator   *logs.Rotator
-	pulse     upkeep.Pulse
 }
 
 // wirePods makes the set of pods, with what its loops work with.
@@ -97,9 +92,8 @@ func (a *agent) wirePods(context.Context) error {
 		CFS:        a.cfs(),
 		Starts:     a.pods.starts, Stops: a.atOnce(), Boundary: a.pods.fuse.Boundary(),
 	}, a.admit, a.resize)
-	a.upkeep.refresher = upkeep.NewRefresher(a.pods.set, a.local.volumes, a.reports.told.Event)
-	a.upkeep.sweeper = upkeep.NewSweeper(a.pods.set, a.pods.observer.CRI, a.local.volumes, a.local.cgroups)
-	a.upkeep.limiter = upkeep.NewLimiter(upkeep.LimiterConfig{
+	a.pods.sweeper = sweep.New(a.pods.set, a.pods.observer.CRI, a.local.volumes, a.local.cgroups)
+	a.node.limiter = node.NewLimiter(node.LimiterConfig{
 		Cgroups: a.local.cgroups, Limits: a.local.limits, Pods: a.pods.set.Pods, Changed: a.pods.changes.next, Event: a.reports.events.NodeEvent,
 	})
 	return nil
@@ -200,8 +194,8 @@ func (a *agent) facts() resources.NodeFacts {
 	}
 }
 
-// objectChanged brings a pod's volumes up to date with an object that it names, and wakes its loop, which may wait for it.
+// objectChanged wakes the loop of a pod, which brings volumes up to date with an object that it names, or waits for it.
 func (a *agent) objectChanged(uid types.UID) {
+	a.local.volumes.Changed(uid)
 	a.pods.set.Retry(uid)
-	a.upkeep.refresher.Want(uid)
 }

@@ -28,7 +28,8 @@ var ranks = map[string]int{
 	"cri": adapter, "cni": adapter, "csi": adapter, "cgroups": adapter, "volumes": adapter, "images": adapter,
 	"probes": adapter, "logs": adapter, "stats": adapter, "record": adapter, "kube": adapter, "events": adapter,
 	"footprint": adapter, "systemd": adapter, "userns": adapter, "podcert": adapter,
-	"sync/loop": driver, "sync/act": driver, "sync/fuse": driver, "sync/observe": driver, "upkeep": driver, "reload": driver, "sources": driver, "eviction": driver, "node": driver, "server": driver,
+	"sync/loop": driver, "sync/act": driver, "sync/fuse": driver, "sync/observe": driver, "sync/sweep": driver, "reload": driver,
+	"sources": driver, "eviction": driver, "node": driver, "server": driver,
 	"certs": driver, "metrics": driver,
 	"status/writer": driver,
 }

@@ -71,6 +71,9 @@ type Mount struct {
 	Kind  string // volume plugin: emptyDir, configMap, csi, ...
 	Ready bool   // false: begun and not finished, or being torn down
 	Path  string // on the host
+
+	Due  time.Time // when its content is to be brought up to date; zero: it does not change
+	Turn uint32    // rises with each wish for that
 }
 
 // Image is an image that is present and was checked against the pull policy for one start of a container.

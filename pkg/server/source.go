@@ -54,17 +54,17 @@ type Proposal struct {
 
 // Objects are the objects beside the pods.
 func (p Proposal) Objects() objects.Set {
-	set := objects.Set{}
+	var all []objects.Object
 	for i := range p.ConfigMaps {
-		set[objects.KeyOf(&p.ConfigMaps[i])] = &p.ConfigMaps[i]
+		all = append(all, &p.ConfigMaps[i])
 	}
 	for i := range p.Secrets {
-		set[objects.KeyOf(&p.Secrets[i])] = &p.Secrets[i]
+		all = append(all, &p.Secrets[i])
 	}
 	for i := range p.Claims {
-		set[objects.KeyOf(&p.Claims[i])] = &p.Claims[i]
+		all = append(all, &p.Claims[i])
 	}
-	return set
+	return objects.SetOf(all...)
 }
 
 // Lack is something that this node does not have and that a proposed pod cannot run without.

@@ -54,7 +54,7 @@ func TestConfigMap_ShowsKeysAndFollowsTheObject(t *testing.T) {
 		t.Error(diff)
 	}
 	before, _ := os.Readlink(filepath.Join(path, "..data"))
-	if err := n.Refresh(t.Context(), p); err != nil {
+	if err := n.refreshAll(p); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := os.Readlink(filepath.Join(path, "..data")); after != before {
@@ -62,7 +62,7 @@ func TestConfigMap_ShowsKeysAndFollowsTheObject(t *testing.T) {
 	}
 	n.objs.configMaps["conf"] = &v1.ConfigMap{Data: map[string]string{"a": "one", "c": "3"}}
 	n.restart()
-	if err := n.Refresh(t.Context(), p); err != nil {
+	if err := n.refreshAll(p); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"a": "one", "c": "3"}, tree(t, path)); diff != "" {
@@ -72,7 +72,7 @@ func TestConfigMap_ShowsKeysAndFollowsTheObject(t *testing.T) {
 		t.Errorf("old versions are left: %v", entries)
 	}
 	delete(n.objs.configMaps, "conf")
-	if err := n.Refresh(t.Context(), p); err == nil {
+	if err := n.refreshAll(p); err == nil {
 		t.Error("a refresh from an object that is gone is no error")
 	}
 	if got := tree(t, path)["a"]; got != "one" {
@@ -112,7 +112,7 @@ func TestContent_OptionalObjectsAndKeysMayBeMissing(t *testing.T) {
 		}
 	}
 	n.objs.secrets = map[string]*v1.Secret{"none": {Data: map[string][]byte{"late": []byte("x")}}}
-	if err := n.Refresh(t.Context(), p); err != nil {
+	if err := n.refreshAll(p); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"late": "x"}, tree(t, n.observe(p)["secret"].Path)); diff != "" {

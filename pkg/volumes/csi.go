@@ -123,6 +123,7 @@ func (v *Volumes) mounted(ctx context.Context, p *v1.Pod, c csi.Volume, driver *
 	dir := filepath.Join(v.podDir(p.UID), e.Dir)
 	e.Path = filepath.Join(dir, "mount")
 	e.Mounted, e.Block, e.ReadOnly, e.Driver, e.Handle = !c.Block, c.Block, c.ReadOnly, c.Driver, c.Handle
+	e.Republish = driver != nil && driver.Spec.RequiresRepublish != nil && *driver.Spec.RequiresRepublish
 	c.PodInfo = podInfo(p, c.Ephemeral, driver)
 	if err := v.driverTokens(ctx, p, &c, driver); err != nil {
 		return setup{}, err

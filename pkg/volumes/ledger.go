@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -29,18 +31,19 @@ const (
 
 // entry is one volume of a pod, as the ledger has it.
 type entry struct {
-	Kind     string `json:"kind"`
-	State    state  `json:"state"`
-	Dir      string `json:"dir,omitempty"`      // what the agent made for it, relative to the pod's directory; "" for nothing
-	Path     string `json:"path,omitempty"`     // where its content is on the host
-	Mounted  bool   `json:"mounted,omitempty"`  // Path is a mount point once it is ready
-	ReadOnly bool   `json:"readOnly,omitempty"` // for every container
-	Memory   bool   `json:"memory,omitempty"`   // its content is in memory
-	Block    bool   `json:"block,omitempty"`    // Path is a block device, and no directory
-	Adopted  bool   `json:"adopted,omitempty"`  // found as a directory alone: its name is the directory's
-	Group    *int64 `json:"group,omitempty"`    // supplemental, of containers that use it
-	Driver   string `json:"driver,omitempty"`   // CSI
-	Handle   string `json:"handle,omitempty"`   // CSI
+	Kind      string `json:"kind"`
+	State     state  `json:"state"`
+	Dir       string `json:"dir,omitempty"`       // what the agent made for it, relative to the pod's directory; "" for nothing
+	Path      string `json:"path,omitempty"`      // where its content is on the host
+	Mounted   bool   `json:"mounted,omitempty"`   // Path is a mount point once it is ready
+	ReadOnly  bool   `json:"readOnly,omitempty"`  // for every container
+	Memory    bool   `json:"memory,omitempty"`    // its content is in memory
+	Block     bool   `json:"block,omitempty"`     // Path is a block device, and no directory
+	Adopted   bool   `json:"adopted,omitempty"`   // found as a directory alone: its name is the directory's
+	Group     *int64 `json:"group,omitempty"`     // supplemental, of containers that use it
+	Driver    string `json:"driver,omitempty"`    // CSI
+	Handle    string `json:"handle,omitempty"`    // CSI
+	Republish bool   `json:"republish,omitempty"` // CSI: the driver wants to be asked for it again and again
 }
 
 // ledger is what is on the node of one pod's volumes.
@@ -49,6 +52,14 @@ type ledger struct {
 	mu      sync.Mutex
 	entries map[string]entry
 	held    holds
+	opened  time.Time // and a while, by chance: the agent has just started on many pods
+	due     map[string]due
+}
+
+// due is when a volume is to be brought up to date.
+type due struct {
+	at   time.Time // zero: a while after the ledger was opened
+	turn uint32
 }
 
 const ledgerFile = "volumes.json"
@@ -68,7 +79,7 @@ func (v *Volumes) ledger(uid types.UID, write bool) (*ledger, error) {
 	v.mu.Lock()
 	l := v.pods[uid]
 	if l == nil {
-		l = &ledger{dir: v.podDir(uid)}
+		l = &ledger{dir: v.podDir(uid), opened: v.cfg.Now().Add(rand.N(refreshEvery)), due: map[string]due{}}
 		_, err := os.Lstat(l.dir)
 		if write || !errors.Is(err, fs.ErrNotExist) {
 			v.pods[uid] = l
@@ -214,6 +225,7 @@ func (l *ledger) drop(volume string) error {
 	next := maps.Clone(l.entries)
 	dir := next[volume].Dir
 	delete(next, volume)
+	delete(l.due, volume)
 	l.entries = next
 	if shares(next, dir) { // it cannot be seen that this name is gone
 		return l.save(next, false)
@@ -263,7 +275,15 @@ func (l *ledger) observe() map[string]pod.Mount {
 	defer l.mu.Unlock()
 	mounts := make(map[string]pod.Mount, len(l.entries))
 	for name, e := range l.entries {
-		mounts[name] = pod.Mount{Kind: e.Kind, Ready: e.State == ready, Path: e.Path}
+		m := pod.Mount{Kind: e.Kind, Ready: e.State == ready, Path: e.Path}
+		if e.refreshes() {
+			d := l.due[name]
+			m.Due, m.Turn = d.at, d.turn
+			if m.Due.IsZero() {
+				m.Due = l.opened
+			}
+		}
+		mounts[name] = m
 	}
 	return mounts
 }

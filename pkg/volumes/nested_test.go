@@ -88,7 +88,7 @@ func TestContainerMounts_FindTheirPlaceInVolumesOfFiles(t *testing.T) {
 			n.setKeys("one", "two")
 			p.Name = "renamed"
 			n.restart()
-			if err := n.Refresh(t.Context(), p); err != nil {
+			if err := n.refreshAll(p); err != nil {
 				t.Fatal(err)
 			}
 			n.mustHaveMounts(p, c)
@@ -146,7 +146,7 @@ func TestContainerMounts_KeepTheMountPointsOfOtherContainers(t *testing.T) {
 	for i := range p.Spec.Containers {
 		n.mustHaveMounts(p, &p.Spec.Containers[i])
 	}
-	if err := n.Refresh(t.Context(), p); err != nil {
+	if err := n.refreshAll(p); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"a": "1", "conf.d/b": "2"}, tree(t, path)); diff != "" {
@@ -195,7 +195,7 @@ func TestSubPath_OfADirectoryKeepsItsContentAndItsMountPointsOverAnUpdate(t *tes
 			point := lstat(t, filepath.Join(bound, "work"))
 			for _, b := range []string{"two", "three"} {
 				n.setKeys("one", b)
-				if err := n.Refresh(t.Context(), p); err != nil {
+				if err := n.refreshAll(p); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -208,7 +208,7 @@ func TestSubPath_OfADirectoryKeepsItsContentAndItsMountPointsOverAnUpdate(t *tes
 			if got := read(t, filepath.Join(n.mustHaveMounts(p, c)[0].HostPath, "b")); got != "three" {
 				t.Errorf("a container that starts again sees %q", got)
 			}
-			if err := n.Refresh(t.Context(), p); err != nil {
+			if err := n.refreshAll(p); err != nil {
 				t.Fatal(err)
 			}
 			if versions, _ := filepath.Glob(filepath.Join(path, "..2*")); len(versions) != 1 {

@@ -82,7 +82,7 @@ func TestSubPath_OfAFileFollowsTheUpdateOfItsObject(t *testing.T) {
 		t.Errorf("content is %q", got)
 	}
 	n.objs.configMaps["conf"] = &v1.ConfigMap{Data: map[string]string{"a": "2"}}
-	if err := n.Refresh(t.Context(), p); err != nil {
+	if err := n.refreshAll(p); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, path); got != "1" {

@@ -103,7 +103,7 @@ func (v *Volumes) mount(ctx context.Context, p *v1.Pod, volume string) error {
 	if err := checkUse(p, volume, s.entry.Block); err != nil {
 		return err
 	}
-	e := s.entry
+	e, turn := s.entry, l.turn(volume)
 	e.State = begun
 	if err := l.put(volume, e); err != nil {
 		return onNode(err)
@@ -112,6 +112,7 @@ func (v *Volumes) mount(ctx context.Context, p *v1.Pod, volume string) error {
 		return err
 	}
 	e.State = ready
+	l.refreshed(volume, turn, v.cfg.Now())
 	return onNode(l.put(volume, e))
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/hosttree"
 	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/volumes/content"
 	"github.com/minikubelet/minikubelet/pkg/volumes/local"
 )
 
@@ -601,4 +602,23 @@ func TestHugePageSize_IsTheMediumsOrTheOnlyOneRequested(t *testing.T) {
 			t.Errorf("%s: %d, %v; want %d, %q", name, got, err, c.want, c.err)
 		}
 	}
+}
+
+// refreshAll brings every volume of a pod that can be up to date.
+func (n *node) refreshAll(p *v1.Pod) error {
+	var errs []error
+	for i := range p.Spec.Volumes {
+		if n.ready(p, p.Spec.Volumes[i].Name) && content.Has(&p.Spec.Volumes[i]) {
+			errs = append(errs, n.Refresh(n.t.Context(), p, p.Spec.Volumes[i].Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *node) ready(p *v1.Pod, volume string) bool {
+	mounts, err := n.Observe(p.UID)
+	if err != nil {
+		n.t.Error(err)
+	}
+	return mounts[volume].Ready
 }

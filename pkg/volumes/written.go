@@ -2,8 +2,6 @@ package volumes
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -52,41 +50,4 @@ func (v *Volumes) writeContent(ctx context.Context, p *v1.Pod, name string, e en
 	group := ownership(p, true)
 	group.OnMismatch = false // the files are the agent's own and new
 	return hostfs.WriteFiles(e.Path, shown, v.cfg.Now(), func(string) error { return v.own(ctx, p, name, e.Path, group) })
-}
-
-// Refresh brings the files of a pod's volumes up to date with the objects that they come from. It tries every volume and
-// joins the errors; a volume whose objects cannot be read keeps its content.
-func (v *Volumes) Refresh(ctx context.Context, p *v1.Pod) error {
-	l, err := v.ledger(p.UID, false)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for i := range p.Spec.Volumes {
-		vol := &p.Spec.Volumes[i]
-		if !content.Has(vol) {
-			continue
-		}
-		if err := v.refresh(ctx, p, vol, l); err != nil {
-			errs = append(errs, fmt.Errorf("MountVolume.SetUp failed for volume %q : %w", vol.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (v *Volumes) refresh(ctx context.Context, p *v1.Pod, vol *v1.Volume, l *ledger) error {
-	release, err := l.hold(ctx, vol.Name)
-	if err != nil {
-		return err
-	}
-	defer release()
-	e := l.get(vol.Name)
-	if e.State != ready {
-		return nil
-	}
-	files, err := v.content.Files(ctx, p, vol)
-	if err != nil {
-		return err
-	}
-	return v.writeContent(ctx, p, vol.Name, e, files)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -46,6 +47,8 @@ type storageNode struct {
 	root    string
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	republish bool // the driver wants to be asked for its volumes again and again
 }
 
 func newStorage(t *testing.T) (*storageNode, *testbed.CSIDriver) {
@@ -73,7 +76,7 @@ func (s *storageNode) start() {
 	var err error
 	s.csi, err = csi.New(csi.Config{Root: s.root, NodeName: "n1", CallTimeout: csiTimeout, RetryBackoff: 50 * time.Millisecond, Log: log, Changed: func() { changed <- struct{}{} }})
 	if err == nil {
-		s.Volumes, err = volumes.New(volumes.Config{Root: s.root, NodeName: "n1", Objects: objects.NewStore(claims{}), CSI: s.csi, Log: log})
+		s.Volumes, err = volumes.New(volumes.Config{Root: s.root, NodeName: "n1", Objects: objects.NewStore(claims{s.republish}), CSI: s.csi, Log: log})
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -100,9 +103,9 @@ func (s *storageNode) restart() {
 }
 
 // claims is a node's objects: claim "data" is bound to volume "pv-1" of the driver.
-type claims struct{}
+type claims struct{ republish bool }
 
-func (claims) Get(_ context.Context, k objects.Key) (objects.Object, error) {
+func (c claims) Get(_ context.Context, k objects.Key) (objects.Object, error) {
 	switch k.Kind {
 	case "PersistentVolumeClaim":
 		return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name},
@@ -114,6 +117,10 @@ func (claims) Get(_ context.Context, k objects.Key) (objects.Object, error) {
 				Driver: testbed.CSIDriverName, VolumeHandle: csiHandle, FSType: "ext4",
 			}},
 		}}, nil
+	case "CSIDriver":
+		if c.republish {
+			return &storagev1.CSIDriver{Spec: storagev1.CSIDriverSpec{RequiresRepublish: new(true)}}, nil
+		}
 	}
 	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: k.Kind}, k.Name)
 }
@@ -205,6 +212,40 @@ func TestCSI_StagesPublishesAndUndoesAClaim(t *testing.T) {
 	}
 	s.unmount(next)
 	s.mustBeClean()
+}
+
+func TestCSI_AsksADriverAgainThatWantsIt(t *testing.T) {
+	t.Parallel()
+	s, d := newStorage(t)
+	s.republish = true
+	s.restart()
+	p := claimPod("uid-1")
+	file := filepath.Join(s.mount(p), "f")
+	if err := os.WriteFile(file, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.restart()
+	if m, err := s.Observe(p.UID); err != nil || m["data"].Due.IsZero() {
+		t.Errorf("after a restart it is not due again: %+v, %v", m, err)
+	}
+	if err := s.Refresh(t.Context(), p, "data"); err != nil {
+		t.Error(err)
+	}
+	d.Fail("NodePublishVolume Unavailable away")
+	if err := s.Refresh(t.Context(), p, "data"); err == nil {
+		t.Error("a driver that fails is no error")
+	}
+	if b, err := os.ReadFile(file); string(b) != "kept" {
+		t.Errorf("the pod reads %q, %v", b, err)
+	}
+	d.Fail()
+	s.unmount(p)
+	s.mustBeClean()
+	calls := slices.DeleteFunc(d.Calls(csiHandle), func(c string) bool { return c == "NodeStageVolume" })
+	want := []string{"NodePublishVolume", "NodePublishVolume", "NodePublishVolume:Unavailable", "NodeUnpublishVolume", "NodeUnstageVolume"}
+	if diff := cmp.Diff(want, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
 }
 
 func TestCSI_ListsRegisteredDrivers(t *testing.T) {

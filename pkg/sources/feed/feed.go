@@ -33,7 +33,7 @@ type Config struct {
 	Objects  *objects.Store
 	API      *kube.Objects // holds what pods of the API server name; nil: standalone
 
-	Refresh func(types.UID) // brings a pod's volumes up to date soon
+	Changed func(types.UID) // an object that a pod names may have come or changed
 	Synced  func()          // every source has spoken
 	Event   func(typ, reason, message string)
 }
@@ -132,8 +132,7 @@ func (f *Feed) apply(ctx context.Context, s sources.Set) {
 	if changed { // an object that a pod waits for may have come
 		for _, d := range s.Pods {
 			if d.Source != pod.SourceAPI {
-				f.cfg.Refresh(d.Pod.UID)
-				f.cfg.Set.Retry(d.Pod.UID)
+				f.cfg.Changed(d.Pod.UID)
 			}
 		}
 	}

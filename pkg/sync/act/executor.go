@@ -103,6 +103,8 @@ func (e *Executor) Do(ctx context.Context, in plan.Input, a plan.Action) (*pod.I
 		return nil, e.createCgroup(in)
 	case plan.VolumeMount:
 		return nil, e.mountVolume(ctx, in, a)
+	case plan.VolumeRefresh:
+		return nil, e.refreshVolume(ctx, in.Desired.Pod, a.Name)
 	case plan.ImagePull:
 		return e.pullImage(ctx, in, a)
 	case plan.ImageLook:
@@ -187,6 +189,15 @@ func (e *Executor) mountVolume(ctx context.Context, in plan.Input, a plan.Action
 	}
 	err := e.cfg.Volumes.Mount(ctx, p, a.Name)
 	if err != nil && ctx.Err() == nil && worthTelling(in.Failures[a.Key()], err) {
+		e.cfg.Event(p, "", v1.EventTypeWarning, "FailedMount", err.Error())
+	}
+	return err
+}
+
+// refreshVolume brings a volume up to date. Of a pod that is being deleted no failure is told: its objects may go with it.
+func (e *Executor) refreshVolume(ctx context.Context, p *v1.Pod, volume string) error {
+	err := e.cfg.Volumes.Refresh(ctx, p, volume)
+	if err != nil && ctx.Err() == nil && p.DeletionTimestamp == nil {
 		e.cfg.Event(p, "", v1.EventTypeWarning, "FailedMount", err.Error())
 	}
 	return err

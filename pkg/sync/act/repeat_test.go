@@ -20,6 +20,7 @@ func TestWorthTelling_IsAnErrorThatRepeatsItselfEachDoubling(t *testing.T) {
 		"of a container":        {pod.CreateContainerConfigError, func(int) string { return "no such key" }, []int{1, 2, 4, 8, 16}},
 		"that differs":          {pod.NodeLacks, func(n int) string { return fmt.Sprint("no ", n) }, all},
 		"that waits for longer": {pod.CreateContainerError, func(int) string { return "no runtime" }, all},
+		"that takes a moment":   {pod.NotAttached, func(int) string { return "not attached" }, all[5:]},
 		"of no class":           {"", func(int) string { return "no driver" }, all},
 	} {
 		t.Run(name, func(t *testing.T) {

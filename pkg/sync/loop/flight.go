@@ -97,7 +97,8 @@ func (l *loop) settle(r result) {
 	m.flights[key].cancel()
 	delete(m.flights, key)
 	switch r.action.Kind {
-	case plan.CgroupCreate, plan.CgroupRemove, plan.VolumeMount, plan.VolumeUnmount, plan.ImagePull, plan.ImageLook, plan.DirRemove:
+	case plan.CgroupCreate, plan.CgroupRemove, plan.VolumeMount, plan.VolumeRefresh, plan.VolumeUnmount, plan.ImagePull,
+		plan.ImageLook, plan.DirRemove:
 	case plan.PodResize:
 		l.cfg.Observer.Refresh(l.uid)
 		l.stale.Store(true)
@@ -152,7 +153,7 @@ func forgiven(failures pod.Failures) pod.Failures {
 	out := maps.Clone(failures)
 	for key, f := range out {
 		kind, _, _ := strings.Cut(key, "/")
-		if k := plan.Kind(kind); k == plan.VolumeMount || k == plan.ContainerStart || k == plan.ImagePull {
+		if k := plan.Kind(kind); k == plan.VolumeMount || k == plan.VolumeRefresh || k == plan.ContainerStart || k == plan.ImagePull {
 			f.Count, f.Last = 0, time.Time{}
 			out[key] = f
 		}

@@ -352,7 +352,8 @@ func withoutMemory(actions []plan.Action, stop *pod.Stop) []plan.Action {
 		switch a.Kind {
 		case plan.ContainerStop, plan.PreStop:
 			kept = append(kept, a)
-		case plan.CgroupCreate, plan.VolumeMount, plan.ImagePull, plan.ImageLook, plan.SandboxCreate, plan.ContainerStart, plan.PostStart, plan.PodResize:
+		case plan.CgroupCreate, plan.VolumeMount, plan.VolumeRefresh, plan.ImagePull, plan.ImageLook, plan.SandboxCreate,
+			plan.ContainerStart, plan.PostStart, plan.PodResize:
 		default:
 			if stop != nil && stop.Remove {
 				kept = append(kept, a)

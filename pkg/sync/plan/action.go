@@ -14,6 +14,7 @@ type Kind string
 const (
 	CgroupCreate    Kind = "cgroup-create" // the pod's directories and its cgroup
 	VolumeMount     Kind = "volume-mount"
+	VolumeRefresh   Kind = "volume-refresh" // of a volume that is mounted: what it is made from may have changed
 	ImagePull       Kind = "image-pull"
 	ImageLook       Kind = "image-look" // whether an image that could not be had is on the node by now
 	SandboxCreate   Kind = "sandbox-create"
@@ -37,7 +38,7 @@ type Action struct {
 	ID       string    // container or sandbox, by kind
 	Image    string    // ImagePull, ImageLook: the image, as the specification names it
 	For      Kind      // ImageLook: what lacked the image, ImagePull or VolumeMount
-	Attempt  uint32    // of the container or sandbox to be made
+	Attempt  uint32    // of the container or sandbox to be made; VolumeRefresh: the turn
 	Deadline time.Time // ContainerStop: when SIGKILL is due; not after now: kill at once. PreStop: the end of the grace period
 	PreStop  bool      // ContainerStop: run the preStop hook first
 	KeepLog  bool      // ContainerRemove: its log stays, and those of earlier attempts go
@@ -53,7 +54,7 @@ func (a Action) Key() string {
 		return string(a.Kind) + "/" + a.Lacked()
 	case ImagePull: // another image is another pull: neither the old one's failures nor its end matter to it
 		return string(a.Kind) + "/" + a.Name + "/" + a.Image
-	case VolumeMount, VolumeUnmount, ContainerStart:
+	case VolumeMount, VolumeRefresh, VolumeUnmount, ContainerStart:
 		return string(a.Kind) + "/" + a.Name
 	}
 	return string(a.Kind)

@@ -34,6 +34,8 @@ func crashWait(last time.Duration, restarted bool, limit time.Duration) time.Dur
 func retryAt(k Kind, f pod.Failure) time.Time {
 	base, limit := time.Second, 30*time.Second
 	switch {
+	case k == VolumeRefresh:
+		base, limit = time.Minute, time.Minute
 	case k == ImageLook:
 		base, limit = lookEvery, lookEvery
 	case k == ImagePull, k == VolumeMount && imageFailed(f):

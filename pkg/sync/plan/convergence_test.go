@@ -461,7 +461,9 @@ func (w *world) applyAll(x plan.Action) {
 	case plan.CgroupCreate:
 		w.dir, w.cgroup = true, true
 	case plan.VolumeMount:
-		w.mounts[x.Name] = pod.Mount{Ready: true}
+		w.mount(x.Name)
+	case plan.VolumeRefresh:
+		w.refresh(x.Name)
 	case plan.PodResize:
 		w.resizePod(len(w.cons))
 	case plan.SandboxCreate:

@@ -540,6 +540,29 @@ func (w *world) removeContainer(id string) {
 	w.cons = slices.DeleteFunc(w.cons, func(c *con) bool { return c.ID == id })
 }
 
+// refreshed is how long a volume is up to date.
+const refreshed = time.Minute
+
+// mount also says when the volume is due again; those of a script never are.
+func (w *world) mount(name string) {
+	m := pod.Mount{Ready: true}
+	if !w.script {
+		m.Due = w.now.Add(refreshed)
+	}
+	w.mounts[name] = m
+}
+
+func (w *world) refresh(name string) {
+	m := w.mounts[name]
+	if m.Ready && w.now.Before(m.Due) {
+		w.fault("volume %s is refreshed, and is not due for %s", name, m.Due.Sub(w.now))
+	}
+	if m.Ready {
+		m.Due = w.now.Add(refreshed)
+		w.mounts[name] = m
+	}
+}
+
 func (w *world) unmount(name string) {
 	if w.alive("") {
 		w.fault("volume %s is unmounted under a running container", name)

@@ -31,6 +31,7 @@ func Next(in Input) Decision {
 	} else {
 		p.end()
 	}
+	p.refresh()
 	p.prune()
 	p.starting()
 	return p.d
@@ -181,6 +182,23 @@ func cloned[V any](m map[string]V) map[string]V {
 	return maps.Clone(m)
 }
 
+// refresh brings each volume up to date when it is due, until nothing of the pod runs any more and its volumes are torn down.
+func (p *pass) refresh() {
+	if (p.rec.Stop != nil || p.rec.Verdict != nil) && !p.in.Observed.Alive() {
+		return
+	}
+	for i := range p.spec.Spec.Volumes {
+		name := p.spec.Spec.Volumes[i].Name
+		switch m := p.in.Observed.Mounts[name]; {
+		case !m.Ready || m.Due.IsZero():
+		case p.in.Now.Before(m.Due):
+			p.wake(m.Due)
+		default:
+			p.do(Action{Kind: VolumeRefresh, Name: name, Attempt: m.Turn})
+		}
+	}
+}
+
 // prune forgets the hooks and the releases of what is gone. A pod that leaves the node takes its record with it.
 func (p *pass) prune() {
 	if p.rec.Stop != nil && p.rec.Stop.Remove {
@@ -234,6 +252,8 @@ func Canceled(inFlight []Action, in Input) []Action {
 			pointless = ends || resetting(in, a)
 		case SandboxCreate, VolumeMount, ImageLook:
 			pointless = ends
+		case VolumeRefresh:
+			pointless = ends && !in.Observed.Alive()
 		}
 		if pointless {
 			canceled = append(canceled, a)

@@ -1,4 +1,4 @@
-package upkeep
+package loop
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"github.com/minikubelet/minikubelet/pkg/sync/loop"
 )
 
 const (
@@ -21,7 +19,7 @@ type Pulse struct {
 }
 
 // Run beats as long as the set of pods can be reached, which a deadlock would stop, until ctx ends.
-func (p *Pulse) Run(ctx context.Context, set *loop.Set) {
+func (p *Pulse) Run(ctx context.Context, set *Set) {
 	t := time.NewTicker(beatEvery)
 	defer t.Stop()
 	for {

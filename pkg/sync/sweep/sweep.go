@@ -1,4 +1,5 @@
-package upkeep
+// Package sweep removes what the node has of pods that nobody names.
+package sweep
 
 import (
 	"context"
@@ -14,6 +15,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cni"
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
 	"github.com/minikubelet/minikubelet/pkg/volumes"
 )
@@ -34,8 +36,8 @@ type Sweeper struct {
 	once   sync.Once
 }
 
-// NewSweeper looks at the runtime, at the directories of volumes and at cgroups.
-func NewSweeper(set *loop.Set, runtime *cri.Observer, v *volumes.Volumes, c *cgroups.Tree) *Sweeper {
+// New looks at the runtime, at the directories of volumes and at cgroups.
+func New(set *loop.Set, runtime *cri.Observer, v *volumes.Volumes, c *cgroups.Tree) *Sweeper {
 	return &Sweeper{set: set, runtime: runtime, volumes: v, cgroups: c, synced: make(chan struct{})}
 }
 
@@ -52,13 +54,9 @@ func (s *Sweeper) Run(ctx context.Context) {
 		return
 	case <-s.synced:
 	}
-	for wait := sweepAgain; ; wait = sweepEvery {
+	for wait := sweepAgain; ctx.Err() == nil; wait = sweepEvery {
 		s.Sweep(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+		kube.Sleep(ctx, wait)
 	}
 }
 
@@ -83,13 +81,8 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 // ReleaseNetworks gives back the network attachments whose sandbox the runtime no longer has: at the start and again soon,
 // until none is left, and then now and then, until ctx ends.
 func ReleaseNetworks(ctx context.Context, network *cni.Node, runtime *cri.Client) {
-	wait, begun := time.Duration(0), false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+	wait, begun := sweepAgain, false
+	for ; ctx.Err() == nil; kube.Sleep(ctx, wait) {
 		wait = sweepAgain
 		live, err := sandboxes(ctx, runtime)
 		if err != nil {

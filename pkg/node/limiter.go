@@ -1,4 +1,4 @@
-package upkeep
+package node
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/resources"
 )
@@ -50,11 +51,7 @@ func (l *Limiter) Run(ctx context.Context) {
 	for all := true; ; {
 		changed := l.cfg.Changed()
 		l.limit(all)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(limitRest):
-		}
+		kube.Sleep(ctx, limitRest)
 		select {
 		case <-ctx.Done():
 			return
