@@ -25,6 +25,7 @@ var crashTimes = map[plan.Kind]struct {
 }{
 	plan.CgroupCreate:    {comesUp, 1},
 	plan.VolumeMount:     {comesUp, 3},
+	plan.VolumeRefresh:   {elsewhere, 1}, // in TestCrash_WhileAVolumeIsRefreshed: crashPod's volumes stay as they are
 	plan.ImagePull:       {comesUp, 4},
 	plan.ImageLook:       {elsewhere, 1}, // in TestImages_ImportedByHandAreNoticed: no image is missing here, and a look changes nothing
 	plan.SandboxCreate:   {comesUp, 1},

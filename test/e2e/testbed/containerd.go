@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/hack/ociarchive"
@@ -145,6 +147,9 @@ func (d *Containerd) Start() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err := d.Runtime().Version(ctx, &runtimeapi.VersionRequest{})
+		if status.Code(err) == codes.Unimplemented { // it runs on without a CRI service that could not start, and logs why
+			return fmt.Errorf("%w: %s", err, grep(d.proc.Log, "failed to load plugin"))
+		}
 		return err
 	})
 }

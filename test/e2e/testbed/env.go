@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -52,6 +53,9 @@ func New(t T) *Env {
 	if os.Geteuid() != 0 {
 		t.Fatalf("tests against real components need root: run them as sudo make e2e")
 	}
+	if err := manyWatchers(); err != nil {
+		t.Fatalf("cannot raise the number of file watchers: %v", err)
+	}
 	e, err := claim()
 	if err != nil {
 		t.Fatalf("cannot claim a test environment: %v", err)
@@ -62,6 +66,20 @@ func New(t T) *Env {
 		t.Fatalf("cannot make bridge %s: %v", e.Bridge(), err)
 	}
 	return e
+}
+
+// manyWatchers raises the machine's bound of inotify instances to what a dozen nodes and control planes take beside one
+// another; containerd runs without its CRI service when there are none left. The bound stays until the machine starts anew.
+func manyWatchers() error {
+	const file, least = "/proc/sys/fs/inotify/max_user_instances", 2048
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err != nil || n >= least {
+		return err
+	}
+	return os.WriteFile(file, []byte(strconv.Itoa(least)), 0o600)
 }
 
 // Bridge is the name of the Env's bridge. It exists from New on, so that the node has an address before its first pod.

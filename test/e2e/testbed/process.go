@@ -1,7 +1,6 @@
 package testbed
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -187,14 +186,15 @@ func tail(path string, n int) string {
 	if err != nil {
 		return err.Error()
 	}
-	var last []string
-	s := bufio.NewScanner(bytes.NewReader(b))
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		last = append(last, s.Text())
-		if len(last) > n {
-			last = last[1:]
-		}
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// grep is the lines of a log that contain a text.
+func grep(path, text string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
 	}
-	return strings.Join(last, "\n")
+	return strings.Join(slices.DeleteFunc(strings.Split(string(b), "\n"), func(line string) bool { return !strings.Contains(line, text) }), "\n")
 }
