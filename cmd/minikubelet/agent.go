@@ -90,13 +90,13 @@ func runAgent(ctx context.Context, r *reload.Reloader, flagz func() map[string]s
 	if err := awaitRuntime(ctx, runtime); err != nil {
 		return errors.Join(ignoreCanceled(err), runtime.Close())
 	}
-	a, err := wire(ctx, cfg, runtime, counters)
+	a, err := wire(ctx, live{
+		started: started, flagz: flagz, configz: r.Configz, verbosity: func(v int) { r.Level.Set(config.LogLevel(v)) },
+		reload: func(ctx context.Context, take func(config.Config) error) error { return r.Run(ctx, asked, take) },
+	}, cfg, runtime, counters)
 	if err != nil {
 		return errors.Join(err, runtime.Close())
 	}
-	a.live.flagz, a.live.started = flagz, started
-	a.live.configz, a.live.verbosity = r.Configz, func(v int) { r.Level.Set(config.LogLevel(v)) }
-	a.live.reload = func(ctx context.Context) error { return r.Run(ctx, asked, a.takeUp) }
 	err = errors.Join(ignoreCanceled(a.run(ctx)), runtime.Close())
 	if err != nil {
 		slog.Error("minikubelet ends with an error; containers go on running", "err", err)
@@ -161,7 +161,7 @@ func (a *agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.pods.pulse.Beat()
+	a.pulse.Beat()
 	g, ctx := errgroup.WithContext(ctx)
 	if err := a.adopt(ctx); err != nil {
 		return err
@@ -170,10 +170,10 @@ func (a *agent) run(ctx context.Context) error {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
-		a.pods.pulse.Run(ctx, a.pods.set)
+		a.pulse.Run(ctx, a.pods.set)
 		return nil
 	})
-	g.Go(func() error { return a.live.reload(ctx) })
+	g.Go(func() error { return a.live.reload(ctx, a.takeUp) })
 	g.Go(func() error { return a.notify(ctx) })
 	err = g.Wait()
 	a.pods.set.Wait()

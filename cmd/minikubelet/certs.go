@@ -40,8 +40,8 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 		}
 		c.ClientCAs = cas.Get
 	}
-	reviews := review.Reviews{API: a.api.client, Node: a.host.name}
-	if a.api.client != nil && a.cfg.Server.Auth.TokenReview {
+	reviews := review.Reviews{API: a.api.main, Node: a.host.name}
+	if a.api.main != nil && a.cfg.Server.Auth.TokenReview {
 		c.Auth.Token = server.CachedTokens(reviews.Token, set.Auth.TokenTTL)
 	}
 	if !a.cfg.Server.Auth.AlwaysAllow {
@@ -53,9 +53,9 @@ func (a *agent) nodeServer() (server.NodeConfig, error) {
 // serving returns what gives the certificate of the HTTPS API: the configured files, else the one that the cluster signs,
 // else one that the agent signs itself and keeps.
 func (a *agent) serving() (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
-	if a.api.serving != nil {
+	if a.certs.serving != nil {
 		return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if c := a.api.serving.Current(); c != nil {
+			if c := a.certs.serving.Current(); c != nil {
 				return c, nil
 			}
 			return nil, errors.New("there is no serving certificate yet: its signing request waits for approval")
@@ -77,43 +77,51 @@ func (a *agent) serving() (func(*tls.ClientHelloInfo) (*tls.Certificate, error),
 
 // bootstrap gets the node the right to speak for itself, where only a bootstrap kubeconfig is given. It returns the path of
 // the client certificate where that is not the kubeconfig's to say.
-func (a *agent) bootstrap(ctx context.Context) (string, error) {
-	if store := a.clientStore(); a.cfg.Certs.RotateClient {
-		if ok, err := store.Adopt(a.cfg.API.Kubeconfig, time.Now()); ok || err != nil {
+func (b base) bootstrap(ctx context.Context) (string, error) {
+	if store := b.clientStore(); b.cfg.Certs.RotateClient {
+		if ok, err := store.Adopt(b.cfg.API.Kubeconfig, time.Now()); ok || err != nil {
 			return store.Current(), err
 		}
 	}
-	if a.cfg.API.Bootstrap == "" {
+	if b.cfg.API.Bootstrap == "" {
 		return "", nil
 	}
 	return "", certs.Bootstrapping{
-		Bootstrap: a.cfg.API.Bootstrap, Kubeconfig: a.cfg.API.Kubeconfig, Node: a.host.name, Store: a.clientStore(), Log: slog.Default(),
+		Bootstrap: b.cfg.API.Bootstrap, Kubeconfig: b.cfg.API.Kubeconfig, Node: b.host.name, Store: b.clientStore(), Log: slog.Default(),
 	}.Run(ctx)
 }
 
-func (a *agent) clientStore() certs.Store {
-	return certs.Store{Dir: a.cfg.Certs.Dir, Name: "kubelet-client"}
+func (b base) clientStore() certs.Store {
+	return certs.Store{Dir: b.cfg.Certs.Dir, Name: "kubelet-client"}
 }
 
-// rotations makes what keeps the certificates that the cluster signs.
-func (a *agent) rotations(adopted bool) error {
-	api := func() certs.API { return a.api.client }
-	event := func(reason, message string) { a.reports.events.NodeEvent("Warning", reason, message) }
-	if store := a.clientStore(); a.cfg.Certs.RotateClient && (adopted || store.InUse(a.cfg.API.Kubeconfig)) {
-		a.api.rotation = &certs.Rotation{
-			Store: store, API: api, Event: event, Log: slog.Default(),
-			Subject: func() (certs.Subject, bool) { return certs.Client(a.host.name), true },
+// rotations keep the certificates that the cluster signs.
+type rotations struct {
+	client  *certs.Rotation // nil: it is not the agent's to renew
+	serving *certs.Rotation // nil: the cluster does not sign it
+}
+
+func (b base) newRotations(api clients, n nodeParts, r reports) (c rotations, err error) {
+	if api.main == nil {
+		return c, nil
+	}
+	server := func() certs.API { return api.main }
+	event := func(reason, message string) { r.events.NodeEvent("Warning", reason, message) }
+	if store := b.clientStore(); b.cfg.Certs.RotateClient && (api.adopted || store.InUse(b.cfg.API.Kubeconfig)) {
+		c.client = &certs.Rotation{
+			Store: store, API: server, Event: event, Log: slog.Default(),
+			Subject: func() (certs.Subject, bool) { return certs.Client(b.host.name), true },
 		}
-		if err := a.api.rotation.Load(); err != nil {
-			return err
+		if err := c.client.Load(); err != nil {
+			return c, err
 		}
 	}
-	if a.cfg.Certs.BootstrapServing && a.cfg.Server.CertFile == "" {
-		a.api.serving = &certs.Rotation{
-			Store: certs.Store{Dir: a.cfg.Certs.Dir, Name: "kubelet-server"}, API: api, Event: event, Log: slog.Default(),
-			Subject: func() (certs.Subject, bool) { return certs.Serving(a.host.name, a.nodeObject().Status.Addresses) },
+	if b.cfg.Certs.BootstrapServing && b.cfg.Server.CertFile == "" {
+		c.serving = &certs.Rotation{
+			Store: certs.Store{Dir: b.cfg.Certs.Dir, Name: "kubelet-server"}, API: server, Event: event, Log: slog.Default(),
+			Subject: func() (certs.Subject, bool) { return certs.Serving(b.host.name, n.agent.Node().Status.Addresses) },
 		}
-		return a.api.serving.Load()
+		return c, c.serving.Load()
 	}
-	return nil
+	return c, nil
 }

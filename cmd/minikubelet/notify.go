@@ -29,7 +29,7 @@ func (a *agent) notify(ctx context.Context) error {
 			systemd.Tell(daemon.SdNotifyStopping, "STATUS=ending; containers go on running")
 			return nil
 		case <-t.C:
-			if err := a.pods.pulse.Health(); err != nil {
+			if err := a.pulse.Health(); err != nil {
 				slog.Error("the agent does not do its job: no sign of life goes to systemd", "err", err)
 				continue
 			}

@@ -16,7 +16,7 @@ import (
 type reporter struct {
 	writer  *writer.Writer
 	runtime *cri.Observer
-	api     apiSide
+	objects objectParts
 	changed func()
 	starts  *activity.Starts
 }
@@ -31,9 +31,9 @@ func (r *reporter) Finished(p *v1.Pod) {
 	r.writer.Finished(p)
 	r.starts.Forget(p)
 	r.runtime.Forget(string(p.UID))
-	if r.api.objects != nil {
-		r.api.objects.Unreference(p.UID)
-		r.api.issuer.Forget(p.UID)
+	if r.objects.api != nil {
+		r.objects.api.Unreference(p.UID)
+		r.objects.issuer.Forget(p.UID)
 	}
 	r.changed()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/eviction"
 	"github.com/minikubelet/minikubelet/pkg/footprint"
 	"github.com/minikubelet/minikubelet/pkg/sync/sweep"
 )
@@ -23,22 +24,25 @@ func (a *agent) parts() []func(context.Context) error {
 		}
 	}
 	all := []func(context.Context) error{
-		a.takeUpPods, a.local.csi.Run, quiet(a.reports.events.Run), quiet(a.reports.writer.Run), quiet(a.node.agent.Run), quiet(a.node.guard.Run),
-		quiet(a.pods.sweeper.Run), quiet(a.node.limiter.Run),
+		a.takeUpPods, a.local.csi.Run, quiet(a.reports.queue.Run), quiet(a.runNode),
+		quiet(func(ctx context.Context) {
+			a.pressure.guard.Run(ctx, eviction.With{Pods: a.pods.set, Reclaim: []func(context.Context) error{a.bounds.collector.Reclaim}})
+		}),
+		quiet(a.pods.sweeper.Run), quiet(a.pods.limiter.Run),
 		quiet(func(ctx context.Context) {
 			w := cri.NewWatcher(a.runtime, slog.Default())
-			w.Listed = a.reports.counters.Listed
-			w.Watch(ctx, func(uid string, at time.Time) { a.pods.set.Changed(types.UID(uid), at) })
+			w.Listed = a.counters.Listed
+			w.Watch(ctx, func(uid string, at time.Time) { a.wakes.Changed(types.UID(uid), at) })
 		}),
 		quiet(func(ctx context.Context) { a.node.monitor.Run(ctx, a.node.agent.Poke) }),
 		a.preload,
 		quiet(func(ctx context.Context) { footprint.Run(ctx, slog.Default()) }),
-		quiet(a.pods.rotator.Run), quiet(a.images.collector.Run), quiet(a.reports.meter.RunClaims), quiet(a.node.usage.Run),
+		quiet(a.bounds.rotator.Run), quiet(a.bounds.collector.Run), quiet(a.meter.RunClaims), quiet(a.pressure.usage.Run),
 	}
-	if a.api.objects != nil {
-		all = append(all, quiet(a.api.objects.Run), quiet(a.api.services.Run), quiet(a.follower().Run))
+	if a.objects.api != nil {
+		all = append(all, quiet(a.objects.api.Run), quiet(a.objects.services.Run), quiet(a.follower().Run))
 	}
-	for _, r := range []*certs.Rotation{a.api.rotation, a.api.serving} {
+	for _, r := range []*certs.Rotation{a.certs.client, a.certs.serving} {
 		if r != nil {
 			all = append(all, quiet(r.Run))
 		}
@@ -55,7 +59,7 @@ func (a *agent) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.pods.feed.Adopt(ctx, records)
+	return a.feed.Adopt(ctx, records)
 }
 
 // takeUpPods takes up what the sources say. Archives of images come first: a new pod that finds its image missing would fail.
@@ -65,7 +69,7 @@ func (a *agent) takeUpPods(ctx context.Context) error {
 	}
 	close(a.images.preloaded)
 	a.reports.events.NodeEvent(v1.EventTypeNormal, "Starting", "Starting kubelet.")
-	return a.pods.feed.Run(ctx)
+	return a.feed.Run(ctx)
 }
 
 // preload goes on with what appears later. A preloader is used by one goroutine at a time.

@@ -88,13 +88,13 @@ func drain(ctx context.Context, cfg config.Config, out io.Writer) error {
 	if err := awaitRuntime(ctx, runtime); err != nil {
 		return fmt.Errorf("the container runtime does not answer, which runs the pods: %w", err)
 	}
-	a, err := wire(ctx, cfg, runtime, activity.New(version))
-	if err != nil {
-		return err
-	}
-	a.live.reload = func(ctx context.Context) error {
+	deaf := live{reload: func(ctx context.Context, _ func(config.Config) error) error {
 		<-ctx.Done()
 		return nil
+	}}
+	a, err := wire(ctx, deaf, cfg, runtime, activity.New(version))
+	if err != nil {
+		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	running, end := context.WithCancel(ctx)
@@ -121,7 +121,7 @@ func (a *agent) emptied(ctx context.Context, out io.Writer) error {
 	defer t.Stop()
 	told := -1
 	for {
-		changed := a.pods.changes.next()
+		changed := a.changes.next()
 		n := len(a.pods.set.Pods())
 		if n == 0 {
 			break

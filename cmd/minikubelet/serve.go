@@ -41,7 +41,7 @@ func (a *agent) listen() (serve []func(context.Context) error, err error) {
 		if err != nil {
 			return nil, err
 		}
-		c.Count = a.reports.counters.Requests
+		c.Count = a.counters.Requests
 		node, err := server.ListenNode(c, src)
 		if err != nil {
 			return nil, err
@@ -56,7 +56,7 @@ func (a *agent) source() server.Source {
 	s := sessions.Sessions{Runtime: a.runtime, Observer: a.pods.observer.CRI, Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir}
 	return server.Source{
 		Runtime: s.API(),
-		Pods:    a.pods.set.Pods, Changed: a.pods.changes.next, Node: a.toldNode, Health: a.pods.pulse.Health,
+		Pods:    a.pods.set.Pods, Changed: a.changes.next, Node: a.node.agent.Told, Health: a.pulse.Health,
 		Events:      func() []v1.Event { return a.reports.events.List("", "") },
 		EventsAfter: a.reports.events.Watch,
 		Logs:        s.ReadLog,
@@ -70,7 +70,7 @@ func (a *agent) source() server.Source {
 // checker tells what this node lacks for a pod.
 func (a *agent) checker() check.Node {
 	return check.Node{
-		Pods: a.pods.set.Pods, Admit: a.admit, Objects: a.pods.objects,
+		Pods: a.pods.set.Pods, Admit: a.pods.admission.admit, Objects: a.objects.store,
 		HasImage: func(ctx context.Context, name string) (bool, error) {
 			i, err := a.runtime.ImageStatus(ctx, name)
 			return i != nil, err

@@ -1,100 +1,99 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"path/filepath"
-	"runtime"
+	goruntime "runtime"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/minikubelet/minikubelet/pkg/certs"
 	"github.com/minikubelet/minikubelet/pkg/events"
 	"github.com/minikubelet/minikubelet/pkg/kube"
-	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/podcert"
 	"github.com/minikubelet/minikubelet/pkg/status/writer"
 	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
-	"github.com/minikubelet/minikubelet/pkg/sync/loop"
 )
 
-// apiSide is what talks to the API server; the zero value is a standalone agent.
-type apiSide struct {
-	client    *kube.Client
-	heartbeat *kube.Client
-	objects   *kube.Objects
-	services  *kube.ServiceList
-	rotation  *certs.Rotation // of the client certificate; nil: it is not the agent's to renew
-	serving   *certs.Rotation // of the serving certificate; nil: the cluster does not sign it
-	issuer    *podcert.Issuer // of pods' certificates
+// clients talk to the API server; both are nil on a standalone node.
+type clients struct {
+	main      *kube.Client
+	heartbeat *kube.Client // without a limit of its own
+	adopted   bool         // the client certificate is the agent's, not the kubeconfig's
+}
+
+func (b base) newClients(ctx context.Context) (c clients, err error) {
+	if b.cfg.API.Kubeconfig == "" {
+		return c, nil
+	}
+	cert, err := b.bootstrap(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.adopted = cert != ""
+	c.main, err = kube.New(kube.Config{
+		Kubeconfig: b.cfg.API.Kubeconfig, ClientCert: cert, UserAgent: "minikubelet/" + version + " (linux/" + goruntime.GOARCH + ")",
+		QPS: b.cfg.API.QPS, Burst: b.cfg.API.Burst,
+	})
+	if err != nil {
+		return c, err
+	}
+	c.heartbeat, err = c.main.Unlimited()
+	return c, err
 }
 
 // reports are what tells others of pods and of the node.
 type reports struct {
+	queue  *kube.Queue // of what is written of them to the API server
+	events *events.Recorder
+	told   fuse.Teller // the recorder, for events of pods
+	writer *writer.Writer
+}
+
+func (b base) newReports(api clients, n nodeParts) reports {
+	queue := kube.NewQueue(b.starts.Crowd)
+	ec := events.Config{Node: n.agent.Node, Queue: queue, QPS: float64(b.cfg.API.EventQPS), Burst: b.cfg.API.EventBurst}
+	wc := writer.Config{Node: n.agent.Node, Queue: queue, Synced: b.counters.Synced}
+	if api.main != nil {
+		ec.API, wc.API = api.heartbeat, api.main
+	}
+	r := reports{queue: queue, events: events.New(ec), writer: writer.New(wc)}
+	r.told = activity.CountedEvents{To: b.fuse.Events(r.events), Count: b.counters}
+	return r
+}
+
+// objectParts are what pods name at the API server; but for the store they are nil on a standalone node.
+type objectParts struct {
+	store    *objects.Store
+	api      *kube.Objects
+	services *kube.ServiceList
+	issuer   *podcert.Issuer // of pods' certificates
 	events   *events.Recorder
-	told     fuse.Teller // the recorder, for events of pods
-	writer   *writer.Writer
-	counters *activity.Counters
-	meter    *metrics.Collector
 }
 
-func (a *agent) wireAPI(ctx context.Context) error {
-	cert := ""
-	if a.cfg.API.Kubeconfig != "" {
-		var err error
-		if cert, err = a.bootstrap(ctx); err != nil {
-			return err
-		}
-		a.api.client, err = kube.New(kube.Config{
-			Kubeconfig: a.cfg.API.Kubeconfig, ClientCert: cert, UserAgent: "minikubelet/" + version + " (linux/" + runtime.GOARCH + ")",
-			QPS: a.cfg.API.QPS, Burst: a.cfg.API.Burst,
-		})
-		if err != nil {
-			return err
-		}
-		if a.api.heartbeat, err = a.api.client.Unlimited(); err != nil {
-			return err
-		}
-		keep, err := kube.OpenKeep(filepath.Join(a.cfg.Agent.Root, "minikubelet", "objects"), slog.Default())
-		if err != nil {
-			return err
-		}
-		a.api.objects = kube.NewObjects(a.api.client, a.objectChanged, keep, nil)
-		a.api.services = kube.NewServiceList(a.api.client, keep, nil)
+func (b base) newObjects(api clients, n nodeParts, r reports) (objectParts, error) {
+	if api.main == nil {
+		return objectParts{store: objects.NewStore(nil)}, nil
 	}
-	var api objects.Getter
-	if a.api.objects != nil {
-		api = a.api.objects
+	keep, err := kube.OpenKeep(filepath.Join(b.cfg.Agent.Root, "minikubelet", "objects"), slog.Default())
+	if err != nil {
+		return objectParts{}, err
 	}
-	a.pods.objects = objects.NewStore(api)
-	a.pods.starts = a.atOnce()
-	ec := events.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy, QPS: float64(a.cfg.API.EventQPS), Burst: a.cfg.API.EventBurst}
-	wc := writer.Config{Node: a.nodeObject, Busy: a.pods.starts.Busy, Synced: a.reports.counters.Synced}
-	if a.api.client != nil {
-		ec.API, wc.API = a.api.heartbeat, a.api.client
-	}
-	a.reports.events, a.reports.writer = events.New(ec), writer.New(wc)
-	a.reports.told = activity.CountedEvents{To: a.pods.fuse.Events(a.reports.events), Count: a.reports.counters}
-	if a.api.client != nil {
-		return a.rotations(cert != "")
-	}
-	return nil
+	o := objectParts{api: kube.NewObjects(api.main, b.wakes.Retry, keep, nil), services: kube.NewServiceList(api.main, keep, nil), events: r.events}
+	o.store = objects.NewStore(o.api)
+	o.issuer = podcert.New(podcert.Config{API: o.api, Node: n.agent.Node, Event: r.told.Event, Now: time.Now})
+	return o, nil
 }
 
-// atOnce bounds how many pods are brought up, or torn down, at once.
-func (a *agent) atOnce() *loop.Limit {
-	return loop.NewLimit(cmp.Or(a.cfg.Pods.StartLimit, 2*runtime.NumCPU()))
-}
-
-// nodeObject is the Node as the agent knows it; before it is wired, its name alone.
-func (a *agent) nodeObject() *v1.Node {
-	if a.node.agent == nil {
-		n := &v1.Node{}
-		n.Name = a.host.name
-		return n
+// token requests a service account token that is bound to the pod, and tells the pod of one that is over.
+func (o objectParts) token(ctx context.Context, p *v1.Pod, audience string, seconds int64) (string, time.Time, error) {
+	token, ends, err := o.api.PodToken(ctx, p, audience, seconds)
+	if err == nil && time.Now().After(ends) {
+		o.events.Event(p, "", v1.EventTypeWarning, "TokenExpired", "the token of service account "+kube.AccountOf(p)+
+			" is over since "+ends.UTC().Format(time.RFC3339)+" and the API server, which gives another, is away")
 	}
-	return a.node.agent.Node()
+	return token, ends, err
 }

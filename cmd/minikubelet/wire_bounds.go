@@ -13,36 +13,40 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
-// wireBounds makes what keeps logs and images from filling the disk.
-func (a *agent) wireBounds(context.Context) error {
-	a.pods.rotator = logs.NewRotator(logs.RotateConfig{
-		Root: a.cfg.Pods.LogDir, MaxSize: a.cfg.Pods.LogMaxSize, MaxFiles: a.cfg.Pods.LogMaxFiles, Period: a.cfg.Pods.LogInterval,
-		Workers: a.cfg.Pods.LogWorkers, Running: a.runningContainer, Reopen: a.runtime.ReopenContainerLog, Log: slog.Default(),
-	})
-	a.images.collector = images.NewCollector(images.GCConfig{
-		Store: a.runtime, Limits: imageLimits(a.cfg.Images), InUse: a.imagesInUse, Disk: a.imageDisk, Present: a.images.records.Prune,
-		Event: a.reports.events.NodeEvent, Removed: a.reports.counters.Removed, Log: slog.Default(),
-	})
-	return nil
+// bounds keep logs and images from filling the disk.
+type bounds struct {
+	rotator   *logs.Rotator
+	collector *images.Collector
 }
 
-// imagesInUse are those that pods need, those of archives on this node, and the sandboxes' own.
-func (a *agent) imagesInUse(ctx context.Context) ([]string, error) {
-	used, err := images.InUse(ctx, a.runtime, a.pods.set.Pods())
-	return slices.Concat(images.SandboxImages(a.host.status.Info, ""), a.images.preloader.Names(), used), err
-}
-
-func (a *agent) imageDisk(ctx context.Context) (capacity, available int64, err error) {
-	return images.Disk(ctx, a.runtime, a.cfg.Agent.Root)
+func (b base) newBounds(i imageParts, p podParts, r reports) bounds {
+	return bounds{
+		rotator: logs.NewRotator(logs.RotateConfig{
+			Root: b.cfg.Pods.LogDir, MaxSize: b.cfg.Pods.LogMaxSize, MaxFiles: b.cfg.Pods.LogMaxFiles, Period: b.cfg.Pods.LogInterval,
+			Workers: b.cfg.Pods.LogWorkers, Running: p.running, Reopen: b.runtime.ReopenContainerLog, Log: slog.Default(),
+		}),
+		collector: images.NewCollector(images.GCConfig{
+			Store: b.runtime, Limits: imageLimits(b.cfg.Images), Present: i.records.Prune, Removed: b.counters.Removed,
+			// In use are those that pods need, those of archives on this node, and the sandboxes' own.
+			InUse: func(ctx context.Context) ([]string, error) {
+				used, err := images.InUse(ctx, b.runtime, p.set.Pods())
+				return slices.Concat(images.SandboxImages(b.host.status.Info, ""), i.preloader.Names(), used), err
+			},
+			Disk: func(ctx context.Context) (capacity, available int64, err error) {
+				return images.Disk(ctx, b.runtime, b.cfg.Agent.Root)
+			},
+			Event: r.events.NodeEvent, Log: slog.Default(),
+		}),
+	}
 }
 
 func imageLimits(i config.Images) images.GCLimits {
 	return images.GCLimits{High: i.GCHigh, Low: i.GCLow, MinAge: i.MinAge, MaxAge: i.MaxAge}
 }
 
-// runningContainer finds the container that writes a log, for its rotation.
-func (a *agent) runningContainer(ctx context.Context, podUID, container string, attempt uint32) (string, error) {
-	_, containers, err := a.pods.observer.Runtime(ctx, types.UID(podUID))
+// running finds the container that writes a log, for its rotation.
+func (p podParts) running(ctx context.Context, podUID, container string, attempt uint32) (string, error) {
+	_, containers, err := p.observer.Runtime(ctx, types.UID(podUID))
 	if err != nil {
 		return "", err
 	}

@@ -10,36 +10,35 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 )
 
-// wireFeed makes what gives the set its pods.
-func (a *agent) wireFeed(context.Context) error {
-	a.pods.feed = feed.New(feed.Config{
-		Sources: a.sources(), Autonomy: a.cfg.Agent.Autonomy, Taints: a.node.taints, Runtime: a.runtime,
-		Set: a.pods.set, Writer: a.reports.writer, Objects: a.pods.objects, API: a.api.objects,
-		Changed: a.objectChanged, Synced: a.pods.sweeper.AllSynced, Event: a.reports.events.NodeEvent,
+// newFeed makes what gives the set its pods.
+func (b base) newFeed(api clients, n nodeParts, o objectParts, p podParts, r reports) *feed.Feed {
+	return feed.New(feed.Config{
+		Sources: b.sources(api, n, r), Autonomy: b.cfg.Agent.Autonomy, Taints: n.taints, Runtime: b.runtime,
+		Set: p.set, Writer: r.writer, Objects: o.store, API: o.api,
+		Changed: b.wakes.Retry, Synced: p.sweeper.AllSynced, Event: r.events.NodeEvent,
 	})
-	return nil
 }
 
 // sources are those that are configured.
-func (a *agent) sources() map[pod.Source]feed.Source {
+func (b base) sources(api clients, n nodeParts, r reports) map[pod.Source]feed.Source {
 	all := map[pod.Source]feed.Source{}
-	if a.cfg.Sources.Path != "" {
-		all[pod.SourceFile] = sources.Files{Path: a.cfg.Sources.Path, Node: a.host.name, Rescan: a.cfg.Sources.Rescan}.Run
+	if b.cfg.Sources.Path != "" {
+		all[pod.SourceFile] = sources.Files{Path: b.cfg.Sources.Path, Node: b.host.name, Rescan: b.cfg.Sources.Rescan}.Run
 	}
-	if a.cfg.Sources.URL != "" {
+	if b.cfg.Sources.URL != "" {
 		all[pod.SourceHTTP] = sources.URL{
-			URL: a.cfg.Sources.URL, Header: a.cfg.Sources.URLHeader, Node: a.host.name, Every: a.cfg.Sources.URLRefresh,
+			URL: b.cfg.Sources.URL, Header: b.cfg.Sources.URLHeader, Node: b.host.name, Every: b.cfg.Sources.URLRefresh,
 		}.Run
 	}
-	if a.api.client != nil {
+	if api.main != nil {
 		all[pod.SourceAPI] = func(ctx context.Context, emit func(sources.Update)) {
-			sources.API{Client: a.api.client, Node: a.host.name, Emit: func(pods []*v1.Pod) {
+			sources.API{Client: api.main, Node: b.host.name, Emit: func(pods []*v1.Pod) {
 				select {
-				case <-a.node.agent.Known(): // pods are admitted by its labels
+				case <-n.agent.Known(): // pods are admitted by its labels
 					emit(sources.Update{Source: pod.SourceAPI, Pods: pods})
 				case <-ctx.Done():
 				}
-			}, Seen: a.reports.writer.Seen}.Run(ctx)
+			}, Seen: r.writer.Seen}.Run(ctx)
 		}
 	}
 	return all

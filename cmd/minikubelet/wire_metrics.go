@@ -14,6 +14,7 @@ import (
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/minikubelet/minikubelet/pkg/certs"
+	"github.com/minikubelet/minikubelet/pkg/cgroups"
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/metrics"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
@@ -25,33 +26,33 @@ import (
 // meters are what the HTTPS API tells monitoring.
 func (a *agent) meters() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET /metrics":          a.reports.counters.Handler(),
-		"GET /metrics/probes":   a.reports.counters.Probes(),
-		"GET /metrics/resource": a.reports.meter.Resource(),
-		"GET /metrics/cadvisor": http.HandlerFunc(a.reports.meter.ServeCadvisor),
-		"GET /stats/summary":    http.HandlerFunc(a.reports.meter.ServeSummary),
-		"GET /stats/summary/":   http.HandlerFunc(a.reports.meter.ServeSummary),
-		"POST /stats/summary":   http.HandlerFunc(a.reports.meter.ServeSummary),
+		"GET /metrics":          a.counters.Handler(),
+		"GET /metrics/probes":   a.counters.Probes(),
+		"GET /metrics/resource": a.meter.Resource(),
+		"GET /metrics/cadvisor": http.HandlerFunc(a.meter.ServeCadvisor),
+		"GET /stats/summary":    http.HandlerFunc(a.meter.ServeSummary),
+		"GET /stats/summary/":   http.HandlerFunc(a.meter.ServeSummary),
+		"POST /stats/summary":   http.HandlerFunc(a.meter.ServeSummary),
 	}
 }
 
-// wireMeters makes what measures when it is asked.
-func (a *agent) wireMeters(context.Context) error {
+// newMeter makes what measures when it is asked.
+func (b base) newMeter(n nodeParts, c rotations, l local, g pressure, p podParts) (*metrics.Collector, error) {
 	var up unix.Sysinfo_t
 	if err := unix.Sysinfo(&up); err != nil {
-		return fmt.Errorf("cannot read how long the machine is up: %w", err)
+		return nil, fmt.Errorf("cannot read how long the machine is up: %w", err)
 	}
 	boot := time.Now().Add(-pod.Seconds(up.Uptime))
-	a.reports.meter = metrics.NewCollector(metrics.Config{
-		Node: a.nodeObject, Pods: a.pods.set.Pods, Sandboxes: a.runtime.ListPodSandboxStats, Images: a.imageUsage,
-		Stats: a.node.usage, Volumes: a.local.volumes.Stats, Cgroups: a.local.cgroups, System: a.systemGroups(boot),
-		Classes: a.local.cgroups.ClassPaths(), Boot: boot,
+	meter := metrics.NewCollector(metrics.Config{
+		Node: n.agent.Node, Pods: p.set.Pods, Sandboxes: b.runtime.ListPodSandboxStats, Images: b.imageUsage,
+		Stats: g.usage, Volumes: l.volumes.Stats, Cgroups: l.cgroups, System: b.systemGroups(l.cgroups, boot),
+		Classes: l.cgroups.ClassPaths(), Boot: boot,
 	})
-	if err := a.reports.meter.Begin(); err != nil {
+	if err := meter.Begin(); err != nil {
 		slog.Warn("cannot measure the node: monitoring will lack it", "err", err)
 	}
-	more := []prometheus.Collector{a.reports.meter}
-	for of, r := range map[string]*certs.Rotation{"client": a.api.rotation, "server": a.api.serving} {
+	more := []prometheus.Collector{meter}
+	for of, r := range map[string]*certs.Rotation{"client": c.client, "server": c.serving} {
 		more = append(more, activity.CertificateTTL(of, func() *tls.Certificate {
 			if r == nil { // it is not the agent's to renew
 				return nil
@@ -62,15 +63,15 @@ func (a *agent) wireMeters(context.Context) error {
 			more = append(more, activity.CertificateErrors(of, r.Failures))
 		}
 	}
-	return a.reports.counters.Show(activity.Facts{
-		Node: a.host.name, CgroupV2: a.local.cgroups.V2(), Pods: a.pods.set.Pods, Volumes: a.local.volumes.Observe, Collector: more,
+	return meter, b.counters.Show(activity.Facts{
+		Node: b.host.name, CgroupV2: l.cgroups.V2(), Pods: p.set.Pods, Volumes: l.volumes.Observe, Collector: more,
 	})
 }
 
 // imageUsage is what the runtime keeps: images, and the writable layers of containers. One that does not tell them apart has
 // both in the same figure.
-func (a *agent) imageUsage(ctx context.Context) (images, layers stats.Usage, err error) {
-	i, l, err := a.runtime.ImageFilesystems(ctx)
+func (b base) imageUsage(ctx context.Context) (images, layers stats.Usage, err error) {
+	i, l, err := b.runtime.ImageFilesystems(ctx)
 	sum := func(all []cri.Filesystem) (u stats.Usage) {
 		for _, f := range all {
 			u.Bytes += int64(f.UsedBytes)
@@ -86,14 +87,14 @@ func (a *agent) imageUsage(ctx context.Context) (images, layers stats.Usage, err
 
 // systemGroups finds the control groups of the agent, of the runtime and of all pods. The first two may have none of their
 // own.
-func (a *agent) systemGroups(boot time.Time) func() []metrics.SystemGroup {
-	tree, pods := a.local.cgroups, a.local.cgroups.NodePath()
+func (b base) systemGroups(tree *cgroups.Tree, boot time.Time) func() []metrics.SystemGroup {
+	pods := tree.NodePath()
 	return func() []metrics.SystemGroup {
 		var out []metrics.SystemGroup
 		for _, of := range []struct {
 			name string
 			pid  int
-		}{{statsapi.SystemContainerKubelet, os.Getpid()}, {statsapi.SystemContainerRuntime, a.runtime.PID()}} {
+		}{{statsapi.SystemContainerKubelet, os.Getpid()}, {statsapi.SystemContainerRuntime, b.runtime.PID()}} {
 			if path, err := tree.Of(of.pid); err == nil && path != "" {
 				out = append(out, metrics.SystemGroup{Name: of.name, Path: path, Start: cgroupstat.Started(of.pid, boot)})
 			}

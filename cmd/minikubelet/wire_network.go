@@ -28,20 +28,21 @@ func (n *network) ours() *cni.Node {
 	return n.node
 }
 
-// wireNetwork prepares to be the node's CNI plugin; parts serves it and installs it.
-func (a *agent) wireNetwork(context.Context) error {
-	if plugin.Provider(a.cfg.Network.Provider) == plugin.Runtime {
-		return nil
+// newNetwork prepares to be the node's CNI plugin; parts serves it and installs it.
+func (b base) newNetwork() *network {
+	if plugin.Provider(b.cfg.Network.Provider) == plugin.Runtime {
+		return &network{}
 	}
 	setBin := ""
-	if len(a.cfg.Network.BinDirs) > 0 {
-		setBin = a.cfg.Network.BinDirs[0]
+	if len(b.cfg.Network.BinDirs) > 0 {
+		setBin = b.cfg.Network.BinDirs[0]
 	}
-	confDir, binDirs := plugin.Dirs(a.host.status.Info, a.cfg.Network.ConfDir, setBin)
-	dir := filepath.Join(a.cfg.Agent.Root, "cni")
-	a.network.settings = cni.Settings{Socket: filepath.Join(dir, "cni.sock"), Dir: dir, ConfDir: confDir, BinDirs: binDirs}
-	a.network.node = cni.New(cni.Config{Dir: dir, ConfDir: confDir, BinDirs: binDirs, Log: slog.Default()})
-	return nil
+	confDir, binDirs := plugin.Dirs(b.host.status.Info, b.cfg.Network.ConfDir, setBin)
+	dir := filepath.Join(b.cfg.Agent.Root, "cni")
+	return &network{
+		settings: cni.Settings{Socket: filepath.Join(dir, "cni.sock"), Dir: dir, ConfDir: confDir, BinDirs: binDirs},
+		node:     cni.New(cni.Config{Dir: dir, ConfDir: confDir, BinDirs: binDirs, Log: slog.Default()}),
+	}
 }
 
 // serveNetwork answers the runtime's CNI requests. The agent installs itself as the plugin once it listens, because the
@@ -71,7 +72,7 @@ func (a *agent) serveNetwork(ctx context.Context) error {
 func (a *agent) follower() plugin.Follower {
 	return plugin.Follower{
 		Settings: a.network.settings, Provider: plugin.Provider(a.cfg.Network.Provider), Numbered: a.cfg.Network.PodCIDR.IsValid(),
-		CIDRs: func() []string { return a.nodeObject().Spec.PodCIDRs }, Changed: a.pods.changes.next,
+		CIDRs: func() []string { return a.node.agent.Node().Spec.PodCIDRs }, Changed: a.changes.next,
 		TellRuntime: func(ctx context.Context, cidrs string) error {
 			err := a.runtime.SetPodCIDR(ctx, cidrs)
 			if errors.Is(err, cri.ErrUnimplemented) {

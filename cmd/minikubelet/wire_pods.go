@@ -15,19 +15,17 @@ import (
 	"github.com/opencontainers/selinux/go-selinux"
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
+	"github.com/minikubelet/minikubelet/pkg/eviction"
 	"github.com/minikubelet/minikubelet/pkg/images"
 	"github.com/minikubelet/minikubelet/pkg/logs"
 	"github.com/minikubelet/minikubelet/pkg/metrics/activity"
 	"github.com/minikubelet/minikubelet/pkg/node"
-	"github.com/minikubelet/minikubelet/pkg/objects"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/probes"
 	"github.com/minikubelet/minikubelet/pkg/record"
 	"github.com/minikubelet/minikubelet/pkg/resources"
-	"github.com/minikubelet/minikubelet/pkg/sources/feed"
 	"github.com/minikubelet/minikubelet/pkg/status"
 	"github.com/minikubelet/minikubelet/pkg/sync/act"
-	"github.com/minikubelet/minikubelet/pkg/sync/fuse"
 	"github.com/minikubelet/minikubelet/pkg/sync/loop"
 	"github.com/minikubelet/minikubelet/pkg/sync/observe"
 	"github.com/minikubelet/minikubelet/pkg/sync/sweep"
@@ -37,110 +35,87 @@ import (
 // containerLogs is where log shippers look for the links to container logs.
 const containerLogs = "/var/log/containers"
 
-// podParts are the set of pods, what feeds it and what its loops work with.
+// podParts are the set of pods, and what its loops work with.
 type podParts struct {
-	set      *loop.Set
-	starts   *loop.Limit // pods that are being brought up at once
-	feed     *feed.Feed
-	objects  *objects.Store
-	store    *record.Store
-	observer *observe.Observer
-	probes   *probes.Set
-	users    *userns.Ranges
-	sweeper  *sweep.Sweeper
-	rotator  *logs.Rotator
-	pulse    loop.Pulse
-	changes  *broadcast // of any pod, or of the Node
-	fuse     *fuse.Fuse // nil but in tests
+	set       *loop.Set
+	admission admission
+	store     *record.Store
+	observer  *observe.Observer
+	probes    *probes.Set
+	sweeper   *sweep.Sweeper
+	limiter   *node.Limiter
 }
 
-// wirePods makes the set of pods, with what its loops work with.
-func (a *agent) wirePods(context.Context) error {
-	var err error
-	a.pods.store, err = record.Open(filepath.Join(a.cfg.Agent.Root, "minikubelet", "records"))
+func (b base) newPods(n nodeParts, o objectParts, i imageParts, l local, g pressure, r reports) (p podParts, err error) {
+	if p.store, err = record.Open(filepath.Join(b.cfg.Agent.Root, "minikubelet", "records")); err != nil {
+		return p, err
+	}
+	if err := b.makeLogDirs(); err != nil {
+		return p, err
+	}
+	users, err := userns.New(userns.Config{Pods: filepath.Join(b.cfg.Agent.Root, "pods")})
 	if err != nil {
-		return err
+		return p, err
 	}
-	if err := a.makeLogDirs(); err != nil {
-		return err
-	}
-	if a.pods.users, err = userns.New(userns.Config{Pods: filepath.Join(a.cfg.Agent.Root, "pods")}); err != nil {
-		return err
-	}
-	a.pods.observer = &observe.Observer{
-		CRI: cri.NewObserver(a.runtime, logs.Tail, a.outOfMemory), Volumes: a.local.volumes, Cgroups: a.local.cgroups, Root: a.cfg.Agent.Root,
-		Unclear: a.unclear,
-	}
-	a.node.monitor = cri.NewMonitor(a.runtime)
-	a.pods.probes = probes.New(probes.Config{
-		Probed: a.reports.counters.Probed,
-		Exec:   execProbe(a.runtime), Events: a.reports.told.Event, Poke: func(uid types.UID) { a.pods.set.Poke(uid, false) },
-		HostIP: func() string { return a.addresses()[0] }, Busy: a.pods.starts.Busy,
+	p.admission = admission{base: b, node: n.agent, guard: g.guard}
+	p.observer = &observe.Observer{CRI: cri.NewObserver(b.runtime, logs.Tail, l.outOfMemory), Volumes: l.volumes, Cgroups: l.cgroups, Root: b.cfg.Agent.Root}
+	p.probes = probes.New(probes.Config{
+		Exec: execProbe(b.runtime), Events: r.told.Event, Poke: b.wakes.Poke, HostIP: func() string { return n.addresses()[0] },
+		Crowd: b.starts.Crowd, Probed: b.counters.Probed,
 	})
-	starts := activity.NewStarts(a.reports.counters)
-	a.pods.set = loop.NewSet(&loop.Config{
-		Observer: a.pods.observer, Actor: activity.CountedActor{To: a.executor(), Count: a.reports.counters, Starts: starts}, Records: a.pods.fuse.Records(a.pods.store), Prober: a.pods.probes,
-		Reporter: &reporter{writer: a.reports.writer, runtime: a.pods.observer.CRI, api: a.api, changed: a.pods.changes.notify, starts: starts},
-		Event:    a.reports.told.Event,
-		Rejected: a.reports.counters.Rejected, Restarted: a.reports.counters.Restarted,
+	starts := activity.NewStarts(b.counters)
+	p.set = loop.NewSet(&loop.Config{
+		Wakes: b.wakes, Observer: p.observer, Records: b.fuse.Records(p.store), Prober: p.probes,
+		Actor:    activity.CountedActor{To: act.New(b.acting(n, o, i, l, r, users)), Count: b.counters, Starts: starts},
+		Reporter: &reporter{writer: r.writer, runtime: p.observer.CRI, objects: o, changed: b.changes.notify, starts: starts},
+		Event:    r.told.Event, Rejected: b.counters.Rejected, Restarted: b.counters.Restarted,
 		Host: func() status.HostInfo {
 			return status.HostInfo{
-				Name: a.host.name, IPs: a.addresses(), Runtime: a.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(a.host.status),
+				Name: b.host.name, IPs: n.addresses(), Runtime: b.host.runtime.Name, RecursiveReadOnly: recursiveReadOnly(b.host.status),
 			}
 		},
-		CrashLimit: a.cfg.Pods.MaxRestartDelay,
-		CFS:        a.cfs(),
-		Starts:     a.pods.starts, Stops: a.atOnce(), Boundary: a.pods.fuse.Boundary(),
-	}, a.admit, a.resize)
-	a.pods.sweeper = sweep.New(a.pods.set, a.pods.observer.CRI, a.local.volumes, a.local.cgroups)
-	a.node.limiter = node.NewLimiter(node.LimiterConfig{
-		Cgroups: a.local.cgroups, Limits: a.local.limits, Pods: a.pods.set.Pods, Changed: a.pods.changes.next, Event: a.reports.events.NodeEvent,
+		CrashLimit: b.cfg.Pods.MaxRestartDelay, CFS: b.cfs(), Starts: b.starts, Stops: atOnce(b.cfg), Boundary: b.fuse.Boundary(),
+	}, p.admission.admit, p.admission.resize)
+	p.sweeper = sweep.New(p.set, p.observer.CRI, l.volumes, l.cgroups)
+	p.limiter = node.NewLimiter(node.LimiterConfig{
+		Cgroups: l.cgroups, Limits: l.limits, Pods: p.set.Pods, Changed: b.changes.next, Event: r.events.NodeEvent,
 	})
-	return nil
+	return p, nil
 }
 
-// unclear makes an event of a pod that waits because the runtime does not tell how it is.
-func (a *agent) unclear(uid types.UID, err error) {
-	slog.Warn("a pod waits: the container runtime does not tell how it is", "uid", uid, "err", err)
-	if p := a.pods.set.Pod(uid); p != nil {
-		a.reports.told.Event(p, "", v1.EventTypeWarning, "FailedSync", err.Error())
+// acting is what the actions of pods are done with.
+func (b base) acting(n nodeParts, o objectParts, i imageParts, l local, r reports, users *userns.Ranges) act.Config {
+	c := act.Config{
+		Runtime: b.runtime, Volumes: l.volumes, Cgroups: l.cgroups, Images: i.puller, Objects: o.store, Event: r.told.Event, Node: n.downward,
+		Repair: func(ctx context.Context, failure error) (bool, error) {
+			return images.RepairSandboxImage(ctx, b.runtime, i.importer, failure)
+		},
+		Limits: cri.Node{
+			Capacity: b.host.machine.Cgroups(), CFS: b.cfs(), CgroupV2: l.cgroups.V2(), LimitsSwap: l.cgroups.LimitsSwap(),
+		},
+		Paths: act.Paths{
+			Root: b.cfg.Agent.Root, PodLogs: b.cfg.Pods.LogDir, ContainerLogs: containerLogs, ResolvConf: b.cfg.DNS.ResolvConf,
+			Seccomp: i.seccomp,
+		},
+		DNS: act.DNS{Servers: texts(b.cfg.DNS.Servers), Domain: b.cfg.DNS.Domain},
+		Runs: act.Features{
+			SeccompDefault: b.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(b.host.status), ImageVolumes: b.host.runtime.MountsImages(),
+			SELinux: selinux.GetEnabled(), Handlers: b.host.status.Handlers, Users: users,
+		},
 	}
+	if o.services != nil {
+		c.Services = o.services
+	}
+	return c
 }
 
 // outOfMemory counts the processes of a pod that the kernel has killed for want of memory, as its cgroup knows.
-func (a *agent) outOfMemory(uid string) int64 {
-	n, err := a.local.cgroups.OOMKills(types.UID(uid))
+func (l local) outOfMemory(uid string) int64 {
+	n, err := l.cgroups.OOMKills(types.UID(uid))
 	if err != nil {
 		slog.Debug("cannot count a pod's OOM kills", "uid", uid, "err", err)
 	}
 	return n
-}
-
-func (a *agent) executor() *act.Executor {
-	var services act.Services
-	if a.api.services != nil {
-		services = a.api.services
-	}
-	return act.New(act.Config{
-		Services: services,
-		Runtime:  a.runtime, Volumes: a.local.volumes, Cgroups: a.local.cgroups, Images: a.images.puller, Objects: a.pods.objects,
-		Event: a.reports.told.Event, Node: a.downward,
-		Repair: func(ctx context.Context, failure error) (bool, error) {
-			return images.RepairSandboxImage(ctx, a.runtime, a.images.importer, failure)
-		},
-		Limits: cri.Node{
-			Capacity: a.host.machine.Cgroups(), CFS: a.cfs(), CgroupV2: a.local.cgroups.V2(), LimitsSwap: a.local.cgroups.LimitsSwap(),
-		},
-		Paths: act.Paths{
-			Root: a.cfg.Agent.Root, PodLogs: a.cfg.Pods.LogDir, ContainerLogs: containerLogs, ResolvConf: a.cfg.DNS.ResolvConf,
-			Seccomp: a.images.seccomp,
-		},
-		DNS: act.DNS{Servers: texts(a.cfg.DNS.Servers), Domain: a.cfg.DNS.Domain},
-		Runs: act.Features{
-			SeccompDefault: a.cfg.Pods.SeccompDefault, RecursiveReadOnly: recursiveReadOnly(a.host.status), ImageVolumes: a.host.runtime.MountsImages(),
-			SELinux: selinux.GetEnabled(), Handlers: a.host.status.Handlers, Users: a.pods.users,
-		},
-	})
 }
 
 // recursiveReadOnly reports whether the default handler can do it.
@@ -161,9 +136,9 @@ func texts(ips []netip.Addr) []string {
 	return out
 }
 
-func (a *agent) makeLogDirs() error {
+func (b base) makeLogDirs() error {
 	var errs []error
-	for _, d := range []string{a.cfg.Pods.LogDir, containerLogs} {
+	for _, d := range []string{b.cfg.Pods.LogDir, containerLogs} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			errs = append(errs, fmt.Errorf("cannot make the log directory: %w", err))
 		}
@@ -171,13 +146,20 @@ func (a *agent) makeLogDirs() error {
 	return errors.Join(errs...)
 }
 
-// admit decides whether a pod may run here, beside those that do.
-func (a *agent) admit(running []*v1.Pod, p *v1.Pod) *pod.Verdict {
+// admission decides which pods may run here.
+type admission struct {
+	base
+	node  *node.Agent
+	guard *eviction.Guard
+}
+
+// admit decides whether a pod may run, beside those that do.
+func (a admission) admit(running []*v1.Pod, p *v1.Pod) *pod.Verdict {
 	return resources.Admit(a.facts(), running, p)
 }
 
 // resize decides whether a pod that runs may have other resources.
-func (a *agent) resize(others []*v1.Pod, p *v1.Pod) *pod.Reason {
+func (a admission) resize(others []*v1.Pod, p *v1.Pod) *pod.Reason {
 	if !a.host.runtime.TellsResources() {
 		return &pod.Reason{Reason: v1.PodReasonInfeasible,
 			Message: "the container runtime does not tell what containers have: containerd 1.7 or newer is needed"}
@@ -185,17 +167,11 @@ func (a *agent) resize(others []*v1.Pod, p *v1.Pod) *pod.Reason {
 	return resources.Resize(a.facts(), others, p)
 }
 
-func (a *agent) facts() resources.NodeFacts {
-	n := a.node.agent.Node()
+func (a admission) facts() resources.NodeFacts {
+	n := a.node.Node()
 	return resources.NodeFacts{
 		Node: n, Allocatable: n.Status.Allocatable, KernelVersion: a.host.machine.Kernel,
 		AllowedUnsafeSysctls: a.cfg.Pods.UnsafeSysctls, SupplementalGroupsPolicy: a.host.status.SupplementalGroupsPolicy,
-		AppArmor: a.host.machine.AppArmor, Pressure: a.node.guard.Pressure(),
+		AppArmor: a.host.machine.AppArmor, Pressure: a.guard.Pressure(),
 	}
-}
-
-// objectChanged wakes the loop of a pod, which brings volumes up to date with an object that it names, or waits for it.
-func (a *agent) objectChanged(uid types.UID) {
-	a.local.volumes.Changed(uid)
-	a.pods.set.Retry(uid)
 }

@@ -24,7 +24,7 @@ var ranks = map[string]int{
 	"pod": vocabulary, "config": vocabulary, "objects": vocabulary,
 	// What every adapter writes files, walks trees and listens with.
 	"atomicfile": vocabulary, "book": vocabulary, "hosttree": vocabulary, "localsocket": vocabulary,
-	"sync": decider, "sync/plan": decider, "status": decider, "resources": decider, "downward": decider,
+	"sync": decider, "sync/plan": decider, "sync/life": decider, "status": decider, "resources": decider, "downward": decider,
 	"cri": adapter, "cni": adapter, "csi": adapter, "cgroups": adapter, "volumes": adapter, "images": adapter,
 	"probes": adapter, "logs": adapter, "stats": adapter, "record": adapter, "kube": adapter, "events": adapter,
 	"footprint": adapter, "systemd": adapter, "userns": adapter, "podcert": adapter,
@@ -39,7 +39,7 @@ var adapterImports = map[string][]string{"volumes": {"csi"}, "images": {"cri"}, 
 
 // pure are the files, by pattern, that decide: functions of their arguments alone.
 var pure = []string{
-	"pkg/pod/*.go", "pkg/sync/plan/*.go", "pkg/status/build*.go", "pkg/sources/merge*.go", "pkg/cri/convert*.go", "pkg/images/decide*.go",
+	"pkg/pod/*.go", "pkg/sync/plan/*.go", "pkg/sync/life/*.go", "pkg/status/build*.go", "pkg/sources/merge*.go", "pkg/cri/convert*.go", "pkg/images/decide*.go",
 	"pkg/probes/tally*.go", "pkg/eviction/decide*.go", "pkg/resources/admit*.go", "pkg/resources/qos*.go", "pkg/node/conditions*.go",
 }
 

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/minikubelet/minikubelet/pkg/kube"
 	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
@@ -32,11 +33,11 @@ const (
 type Config struct {
 	Node    func() *v1.Node // its name is the events' host
 	API     API             // nil: standalone; a client without a rate limit, so that events never hold back a status
+	Queue   *kube.Queue     // with API: what writes events
 	QPS     float64         // eventRecordQPS, of writes to the API server; 0: 50
 	Burst   int             // eventBurst; 0: 100
 	Log     *slog.Logger    // nil: slog.Default()
 	MaxKept int             // events in the store; 0: 1000
-	Busy    func() bool     // the API server is to be spared for a while; nil: never
 }
 
 // Recorder keeps events. Its methods are safe for concurrent use and never wait.
@@ -58,7 +59,7 @@ type same struct {
 	field, kind, typ, reason, text, name string
 }
 
-// New returns a recorder. Events reach the API server only while Run runs.
+// New returns a recorder. Events reach the API server only while the queue runs.
 func New(cfg Config) *Recorder {
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.MaxKept = cmp.Or(cfg.MaxKept, stored)
@@ -67,15 +68,6 @@ func New(cfg Config) *Recorder {
 		r.sink = newSink(cfg)
 	}
 	return r
-}
-
-// Run writes events to the API server until the context ends. Standalone, it only waits for that.
-func (r *Recorder) Run(ctx context.Context) {
-	if r.sink == nil {
-		<-ctx.Done()
-		return
-	}
-	r.sink.run(ctx)
 }
 
 // Event records an event of a pod; with a container's name, of that container. The type is v1.EventTypeNormal or

@@ -69,10 +69,13 @@ func node() *v1.Node { return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}
 func record(t *testing.T, cfg events.Config) *events.Recorder {
 	t.Helper()
 	cfg.Node, cfg.Log = node, slog.New(slog.DiscardHandler)
+	if cfg.Queue == nil {
+		cfg.Queue = kube.NewQueue(nil)
+	}
 	r := events.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { r.Run(ctx) })
+	wg.Go(func() { cfg.Queue.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return r
 }
@@ -91,6 +94,7 @@ func TestRecorder_CountsRepetitions(t *testing.T) {
 		s := &server{}
 		r := record(t, events.Config{API: s})
 		r.Event(web, "main", v1.EventTypeNormal, "Started", "Container started")
+		synctest.Wait()
 		for range 3 {
 			r.Event(web, "main", v1.EventTypeWarning, "BackOff", "Back-off restarting")
 			time.Sleep(time.Second)
@@ -177,7 +181,7 @@ func TestRecorder_WritesAfterAnOutageAndSkipsWhatIsRefused(t *testing.T) {
 		s.mu.Lock()
 		s.away = false
 		s.mu.Unlock()
-		time.Sleep(11 * time.Second)
+		time.Sleep(16 * time.Second) // the longest wait between two tries
 		synctest.Wait()
 		if d := cmp.Diff([]string{"create A: a", "create C: c"}, s.log); d != "" {
 			t.Errorf("upstream (-want +got):\n%s", d)
@@ -243,7 +247,7 @@ func TestRecorder_BoundsWhatLongMessagesTake(t *testing.T) {
 		s.mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := len(s.all()); n < 15 || n > 25 || s.all()[n-1] != "create R: short" {
+		if n := len(s.all()); n < 15 || n > 25 || !slices.Contains(s.all(), "create R: short") {
 			t.Errorf("%d events waited for the API server, want those of 4 MiB that came first, and a short one", n)
 		}
 	})
@@ -251,12 +255,18 @@ func TestRecorder_BoundsWhatLongMessagesTake(t *testing.T) {
 
 // Where many pods wait to be started, their statuses go first; an event waits for that, but neither for ever nor if it is a
 // warning, and never so long that others would be lost.
-func TestRecorder_HoldsEventsBackWhileTheNodeIsBusy(t *testing.T) {
+func TestRecorder_HoldsEventsBackWhileManyPodsComeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		var busy atomic.Bool
-		busy.Store(true)
-		r := record(t, events.Config{API: s, Busy: busy.Load})
+		var crowd atomic.Pointer[chan struct{}]
+		come := func() { crowd.Store(new(make(chan struct{}))) }
+		come()
+		r := record(t, events.Config{API: s, Queue: kube.NewQueue(func() <-chan struct{} {
+			if c := crowd.Load(); c != nil {
+				return *c
+			}
+			return nil
+		})})
 		said := func() int {
 			synctest.Wait()
 			return len(s.all())
@@ -264,7 +274,7 @@ func TestRecorder_HoldsEventsBackWhileTheNodeIsBusy(t *testing.T) {
 		r.Event(web, "main", v1.EventTypeNormal, "Started", "Container started")
 		time.Sleep(20 * time.Second)
 		if n := said(); n != 0 {
-			t.Errorf("%d events were written while the node was busy", n)
+			t.Errorf("%d events were written while many pods came up", n)
 		}
 		r.Event(web, "main", v1.EventTypeWarning, "Unhealthy", "Liveness probe failed")
 		if n := said(); n != 1 || !strings.Contains(s.all()[0], "Unhealthy") {
@@ -276,12 +286,12 @@ func TestRecorder_HoldsEventsBackWhileTheNodeIsBusy(t *testing.T) {
 		}
 		r.Event(web, "main", v1.EventTypeNormal, "Killing", "Stopping container main")
 		time.Sleep(time.Second)
-		busy.Store(false)
+		close(*crowd.Swap(nil))
 		time.Sleep(time.Second)
 		if n := said(); n != 3 {
-			t.Errorf("%d events were written when the node was no longer busy, want all three", n)
+			t.Errorf("%d events were written when they were up, want all three", n)
 		}
-		busy.Store(true)
+		come()
 		for i := range 700 {
 			p := web.DeepCopy()
 			p.Name, p.UID = fmt.Sprint("web-", i), types.UID(fmt.Sprint(i))

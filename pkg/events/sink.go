@@ -1,11 +1,11 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/minikubelet/minikubelet/pkg/kube"
 )
@@ -25,8 +26,7 @@ const (
 	similarMax   = 10 // different messages of one reason and object before they are combined
 	firstRetry   = 200 * time.Millisecond
 	lastRetry    = 10 * time.Second
-	heldFor      = 30 * time.Second // while the node has more urgent things to tell
-	heldLook     = 100 * time.Millisecond
+	heldFor      = 30 * time.Second // after what went well, while many pods come up
 )
 
 // API is what the sink needs of an API client.
@@ -35,20 +35,28 @@ type API interface {
 	Patch(ctx context.Context, k kube.Key, patch []byte, into runtime.Object) error
 }
 
-// sink writes events to the API server: one goroutine, in order.
+// sink has events written to the API server by the queue, each lane's in their order.
 type sink struct {
 	api    API
-	wake   chan struct{}
+	queue  *kube.Queue
 	limit  *rate.Limiter
 	outage *kube.Outage
-	busy   func() bool
 
 	mu      sync.Mutex
-	waiting []v1.Event // the oldest first
-	size    int        // bytes of their messages
-
+	lanes   map[kube.Urgency]*lane
+	waiting int              // events in all lanes ...
+	size    int              // ... and bytes of their messages
 	written map[string]count // by namespace/name of the event, or of the combined one
 	objects map[string]*subject
+}
+
+// lane is the events of one urgency that wait, the oldest first.
+type lane struct {
+	urgency kube.Urgency
+	events  []v1.Event
+	granted bool      // the first of them has a place in the limit ...
+	at      time.Time // ... from then on
+	retry   wait.Backoff
 }
 
 // count is how often the API server was told of an event, and of when.
@@ -65,84 +73,77 @@ type subject struct {
 }
 
 func newSink(cfg Config) *sink {
-	if cfg.QPS == 0 {
-		cfg.QPS = 50
+	s := &sink{
+		api: cfg.API, queue: cfg.Queue, limit: rate.NewLimiter(rate.Limit(cmp.Or(cfg.QPS, 50)), cmp.Or(cfg.Burst, 100)),
+		outage: kube.NewOutage(cfg.Log, "write events to the API server"),
+		lanes:  map[kube.Urgency]*lane{}, written: map[string]count{}, objects: map[string]*subject{},
 	}
-	if cfg.Burst == 0 {
-		cfg.Burst = 100
+	for _, u := range []kube.Urgency{kube.Trouble, kube.Progress} {
+		s.lanes[u] = &lane{urgency: u, retry: kube.Backoff(firstRetry, lastRetry)}
 	}
-	return &sink{
-		api: cfg.API, busy: cfg.Busy, limit: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
-		wake:    make(chan struct{}, 1),
-		outage:  kube.NewOutage(cfg.Log, "write events to the API server"),
-		written: map[string]count{}, objects: map[string]*subject{},
-	}
+	return s
 }
 
-// offer hands an event over if there is room.
+// offer has an event written if there is room.
 func (s *sink) offer(e v1.Event) {
 	s.mu.Lock()
-	if len(s.waiting) < queued && s.size+len(e.Message) <= maxMessages {
-		s.waiting = append(s.waiting, e)
-		s.size += len(e.Message)
+	defer s.mu.Unlock()
+	if s.waiting == queued || s.size+len(e.Message) > maxMessages {
+		return
 	}
+	e, ok := s.admit(e, time.Now())
+	if !ok {
+		return
+	}
+	l := s.lanes[kube.Progress]
+	if e.Type == v1.EventTypeWarning {
+		l = s.lanes[kube.Trouble]
+	}
+	l.events = append(l.events, e)
+	s.waiting++
+	s.size += len(e.Message)
+	s.put(l)
+}
+
+// put has the first event of a lane written. What went well is not held back longer than heldFor after it happened, nor until
+// others find no room.
+func (s *sink) put(l *lane) {
+	if len(l.events) == 0 {
+		return
+	}
+	if !l.granted {
+		l.granted, l.at = true, time.Now().Add(s.limit.Reserve().Delay())
+	}
+	w := kube.Write{Urgency: l.urgency, At: l.at, Held: l.events[0].LastTimestamp.Add(heldFor).Sub(l.at), Do: func(ctx context.Context) { s.write(ctx, l) }}
+	if s.waiting > queued/2 {
+		w.Urgency = min(w.Urgency, kube.Refresh)
+	}
+	s.queue.Put(fmt.Sprint("events/", l.urgency), w)
+}
+
+// write sends the first event of a lane. It goes when the API server has taken or refused it. While the API server is away
+// the lanes fill, and what does not fit is lost upstream.
+func (s *sink) write(ctx context.Context, l *lane) {
+	s.mu.Lock()
+	e := l.events[0]
 	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	err := s.once(ctx, e)
+	if ctx.Err() != nil {
+		return
 	}
-}
-
-func (s *sink) run(ctx context.Context) {
-	for {
-		e, ok := s.take(ctx)
-		if !ok {
-			return
-		}
-		if e, ok := s.admit(e, time.Now()); ok && s.limit.Wait(ctx) == nil {
-			s.write(ctx, e)
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.put(l)
+	if err == nil {
+		s.outage.OK()
+	} else if s.outage.Failed(err); !judged(err) {
+		l.at = time.Now().Add(l.retry.Step())
+		return
 	}
-}
-
-// take waits for the event that is to be written next, or the end of the context.
-func (s *sink) take(ctx context.Context) (v1.Event, bool) {
-	for ctx.Err() == nil {
-		s.mu.Lock()
-		i := next(s.waiting, s.busy != nil && s.busy(), time.Now())
-		if i >= 0 {
-			e := s.waiting[i]
-			copy(s.waiting[1:i+1], s.waiting[:i])
-			s.waiting[0] = v1.Event{}
-			s.waiting = s.waiting[1:]
-			s.size -= len(e.Message)
-			s.mu.Unlock()
-			return e, true
-		}
-		var look <-chan time.Time
-		if len(s.waiting) > 0 {
-			look = time.After(heldLook)
-		}
-		s.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-s.wake:
-		case <-look:
-		}
-	}
-	return v1.Event{}, false
-}
-
-// next returns which of the events that wait, the oldest first, is to be written now, or -1. While the node is busy what is
-// more urgent goes first: an API server, and the node itself, that start a hundred pods have no time to spare for what went
-// well. Such an event is not held longer than heldFor after it happened, nor until others find no room.
-func next(waiting []v1.Event, busy bool, now time.Time) int {
-	if !busy || len(waiting) > queued/2 {
-		return min(len(waiting), 1) - 1
-	}
-	return slices.IndexFunc(waiting, func(e v1.Event) bool {
-		return e.Type == v1.EventTypeWarning || now.Sub(e.LastTimestamp.Time) >= heldFor
-	})
+	l.events[0] = v1.Event{}
+	l.events, l.granted, l.retry = l.events[1:], false, kube.Backoff(firstRetry, lastRetry)
+	s.waiting--
+	s.size -= len(e.Message)
 }
 
 // admit combines events that differ in the message only once they get many, and stops objects that make too many.
@@ -186,29 +187,11 @@ func (s *sink) expire(now time.Time) {
 	}
 }
 
-// write sends one event and stays with it until the API server took or refused it, or the context ended. While the API
-// server is away the queue fills, and what does not fit is lost upstream.
-func (s *sink) write(ctx context.Context, e v1.Event) {
-	for retry := kube.Backoff(firstRetry, lastRetry); ctx.Err() == nil; {
-		err := s.once(ctx, e)
-		if err == nil {
-			s.outage.OK()
-			return
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		s.outage.Failed(err)
-		if judged(err) {
-			return
-		}
-		kube.Sleep(ctx, retry.Step())
-	}
-}
-
 func (s *sink) once(ctx context.Context, e v1.Event) error {
 	key := e.Namespace + "/" + e.Name
+	s.mu.Lock()
 	was, known := s.written[key]
+	s.mu.Unlock()
 	if known {
 		e.Count = max(e.Count, was.n+1)
 		raw, err := json.Marshal(map[string]any{"count": e.Count, "lastTimestamp": e.LastTimestamp, "message": e.Message})
@@ -217,7 +200,7 @@ func (s *sink) once(ctx context.Context, e v1.Event) error {
 		}
 		err = s.api.Patch(ctx, kube.Key{Resource: kube.Events, Namespace: e.Namespace, Name: e.Name}, raw, nil)
 		if err == nil {
-			s.written[key] = count{e.Count, e.LastTimestamp.Time}
+			s.wrote(key, e)
 		}
 		if !apierrors.IsNotFound(err) {
 			return err
@@ -227,10 +210,16 @@ func (s *sink) once(ctx context.Context, e v1.Event) error {
 	fresh.ResourceVersion = ""
 	err := s.api.Create(ctx, kube.Key{Resource: kube.Events, Namespace: e.Namespace}, &fresh, nil)
 	if err == nil || apierrors.IsAlreadyExists(err) {
-		s.written[key] = count{e.Count, e.LastTimestamp.Time}
+		s.wrote(key, e)
 		return nil
 	}
 	return err
+}
+
+func (s *sink) wrote(key string, e v1.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written[key] = count{e.Count, e.LastTimestamp.Time}
 }
 
 // judged reports whether the API server has refused the event itself, such as one of a namespace that is being deleted.

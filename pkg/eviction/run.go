@@ -60,17 +60,22 @@ type Config struct {
 	Interval   time.Duration // between looks; zero is 10 s
 	Standalone bool          // no API server: static pods may be evicted, too
 	Stats      Stats
-	Pods       Pods
-	Reclaim    []func(context.Context) error                // free disk without harm to pods: dead containers, unused images
 	Changed    func()                                       // the node's pressure has changed; may be nil
 	Event      func(p *v1.Pod, typ, reason, message string) // a nil pod is the node
 	Evicted    func(signal string)                          // a pod was ordered to stop, for this; may be nil
 	Log        *slog.Logger
 }
 
+// With is what a Guard runs with: parts that are made after it, as they want to know the pressure.
+type With struct {
+	Pods    Pods
+	Reclaim []func(context.Context) error // free disk without harm to pods: dead containers, unused images
+}
+
 // Guard watches the node.
 type Guard struct {
 	cfg   Config
+	with  With // from Run on
 	state state
 	wake  chan struct{} // to Run: look again
 	order sync.Mutex    // one eviction at a time
@@ -119,7 +124,8 @@ func (g *Guard) Pressure() []v1.NodeConditionType {
 
 // Run watches until the context ends. What takes its time, measuring and freeing the disk, goes on beside: the look at the
 // node's memory, and who must go for it, never wait for that.
-func (g *Guard) Run(ctx context.Context) {
+func (g *Guard) Run(ctx context.Context, with With) {
+	g.with = with
 	var disk sync.WaitGroup
 	defer disk.Wait()
 	timer := time.NewTimer(0)
@@ -188,7 +194,7 @@ func (g *Guard) pass(ctx context.Context) (time.Duration, look) {
 	g.state, l.due, pressure = g.state.next(g.cfg.Thresholds, l.seen, g.cfg.Transition, now)
 	g.publish(pressure)
 
-	l.pods = candidates(g.cfg.Pods.Active(), g.cfg.Standalone)
+	l.pods = candidates(g.with.Pods.Active(), g.cfg.Standalone)
 	if t, ok := l.first(false); ok && !g.waiting(now) && !g.relieve(ctx, t, l) {
 		return g.cfg.Interval, l // looking sooner would not help
 	}
@@ -221,7 +227,7 @@ func (g *Guard) waiting(now time.Time) bool {
 	g.mu.Lock()
 	evicted, since := g.evicted, g.since
 	g.mu.Unlock()
-	return evicted != "" && now.Sub(since) < patience && !g.cfg.Pods.Gone(evicted)
+	return evicted != "" && now.Sub(since) < patience && !g.with.Pods.Gone(evicted)
 }
 
 // relieve frees what a threshold asks for: first what no pod misses, then at most one pod. It reports whether it could.
@@ -229,7 +235,7 @@ func (g *Guard) relieve(ctx context.Context, t Threshold, l look) bool {
 	info, _ := t.Signal.info()
 	g.cfg.Event(nil, v1.EventTypeWarning, "EvictionThresholdMet", "Attempting to reclaim "+string(info.resource))
 	if t.ofDisk() {
-		for _, reclaim := range g.cfg.Reclaim {
+		for _, reclaim := range g.with.Reclaim {
 			if err := reclaim(ctx); err != nil {
 				g.cfg.Log.Warn("cannot free what is not used", "resource", info.resource, "error", err)
 			}
@@ -296,7 +302,7 @@ func (g *Guard) enforceLimits(ctx context.Context, pods []*v1.Pod, shared bool) 
 func (g *Guard) evict(p *v1.Pod, signal string, grace time.Duration, message string) bool {
 	g.order.Lock()
 	defer g.order.Unlock()
-	if !slices.ContainsFunc(g.cfg.Pods.Active(), func(a *v1.Pod) bool { return a.UID == p.UID }) {
+	if !slices.ContainsFunc(g.with.Pods.Active(), func(a *v1.Pod) bool { return a.UID == p.UID }) {
 		return false
 	}
 	g.cfg.Log.Info("evicting a pod", "pod", pod.FullName(p), "uid", p.UID, "reason", message)
@@ -304,7 +310,7 @@ func (g *Guard) evict(p *v1.Pod, signal string, grace time.Duration, message str
 	if g.cfg.Evicted != nil {
 		g.cfg.Evicted(signal)
 	}
-	g.cfg.Pods.Evict(p.UID, pod.Stop{Reason: "Evicted", Message: message, Grace: grace, At: time.Now(), By: "eviction"})
+	g.with.Pods.Evict(p.UID, pod.Stop{Reason: "Evicted", Message: message, Grace: grace, At: time.Now(), By: "eviction"})
 	return true
 }
 

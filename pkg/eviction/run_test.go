@@ -69,21 +69,21 @@ func (m *machine) Evict(uid types.UID, s pod.Stop) {
 func (m *machine) set(change func()) { m.mu.Lock(); change(); m.mu.Unlock() }
 
 // start runs a guard until the test ends and returns it.
-func (m *machine) start(t *testing.T, change func(*Config)) *Guard {
+func (m *machine) start(t *testing.T, change func(*Config), reclaim ...func(context.Context) error) *Guard {
 	t.Helper()
 	m.epoch = time.Now()
 	all, err := Parse(Settings{Hard: map[string]string{"memory.available": "100Mi", "nodefs.available": "10%"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Limits: Limits{Thresholds: all}, Stats: m, Pods: m, Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{Limits: Limits{Thresholds: all}, Stats: m, Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&cfg)
 	}
 	g := New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { g.Run(ctx) })
+	wg.Go(func() { g.Run(ctx, With{Pods: m, Reclaim: reclaim}) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return g
 }
@@ -151,17 +151,13 @@ func TestGuard_FreesDiskBeforeItEvicts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &machine{node: full, pods: []*v1.Pod{aPod("a", 0)}, used: map[types.UID]stats.Pod{"a": {}}}
 				reclaimed := 0
-				m.start(t, func(c *Config) {
-					c.Reclaim = []func(context.Context) error{
-						func(context.Context) error { return errors.New("one that fails stops nothing") },
-						func(context.Context) error {
-							reclaimed++
-							if enough {
-								m.set(func() { m.node = well() })
-							}
-							return nil
-						},
+				fails := func(context.Context) error { return errors.New("one that fails stops nothing") }
+				m.start(t, nil, fails, func(context.Context) error {
+					reclaimed++
+					if enough {
+						m.set(func() { m.node = well() })
 					}
+					return nil
 				})
 				if enough {
 					m.expect(t, time.Second)
@@ -223,9 +219,7 @@ func TestGuard_EvictsForMemoryWhileTheDiskIsMeasuredOrFreedForEver(t *testing.T)
 				} else {
 					limited.Spec.Volumes = []v1.Volume{{Name: "v", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{SizeLimit: &limit}}}}
 				}
-				g := m.start(t, func(c *Config) {
-					c.Reclaim = []func(context.Context) error{func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-				})
+				g := m.start(t, nil, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 				m.expect(t, 15*time.Second)
 				m.set(func() { m.node.Memory = short().Memory })
 				m.expect(t, 20500*time.Millisecond, "20s evict big Evicted 1s eviction")

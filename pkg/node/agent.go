@@ -36,19 +36,24 @@ type Config struct {
 	Register     bool
 	Registration Registration
 	Facts        Facts
-	Observe      func(context.Context) Observation
-	Drivers      func() []storagev1.CSINodeDriver // nil: the node has no CSI drivers
-	Changed      func()                           // called after every change of Node() and Told(); must not block; may be nil
-	Event        func(News)                       // takes what the status says newly; may be nil
-	UpdateEvery  time.Duration                    // nodeStatusUpdateFrequency; 0: 10 s
-	ReportEvery  time.Duration                    // nodeStatusReportFrequency; 0: 5 min
-	Lease        time.Duration                    // nodeLeaseDurationSeconds; 0: 40 s; renewed four times in that
-	Log          *slog.Logger                     // nil: slog.Default()
+	UpdateEvery  time.Duration // nodeStatusUpdateFrequency; 0: 10 s
+	ReportEvery  time.Duration // nodeStatusReportFrequency; 0: 5 min
+	Lease        time.Duration // nodeLeaseDurationSeconds; 0: 40 s; renewed four times in that
+	Log          *slog.Logger  // nil: slog.Default()
+}
+
+// With is what an Agent runs with: parts that are made after it, as they want to know the Node.
+type With struct {
+	Observe func(context.Context) Observation
+	Drivers func() []storagev1.CSINodeDriver // nil: the node has no CSI drivers
+	Changed func()                           // called after every change of Node() and Told(); must not block; may be nil
+	Event   func(News)                       // takes what the status says newly; may be nil
 }
 
 // Agent keeps one Node true. Its methods are safe for concurrent use.
 type Agent struct {
 	cfg   Config
+	with  With // from Run on
 	poke  chan struct{}
 	fails failures
 	slow  *slowness
@@ -88,10 +93,9 @@ func New(cfg Config) *Agent {
 			watching: kube.NewOutage(cfg.Log, "watch the Node at the API server"),
 			leasing:  kube.NewOutage(cfg.Log, "renew the node's lease"),
 		},
-		slow: &slowness{log: cfg.Log, changed: cfg.Changed},
+		slow: &slowness{log: cfg.Log},
 		node: cfg.Registration.New(cfg.Facts, v1.NodeStatus{}),
 	}
-	a.fails.watching.Changed, a.fails.leasing.Changed = cfg.Changed, cfg.Changed
 	return a
 }
 
@@ -160,7 +164,9 @@ func (a *Agent) held() *v1.Node {
 func (a *Agent) Known() <-chan struct{} { return a.known }
 
 // Run registers the Node and keeps its status, lease and CSINode until the context ends.
-func (a *Agent) Run(ctx context.Context) {
+func (a *Agent) Run(ctx context.Context, with With) {
+	a.with = with
+	a.slow.changed, a.fails.watching.Changed, a.fails.leasing.Changed = with.Changed, with.Changed, with.Changed
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	if a.cfg.API != nil {
@@ -200,7 +206,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	a.mu.Lock()
 	n, listed := a.node, a.listed
 	a.mu.Unlock()
-	status, err := Status(n.Status, a.cfg.Facts, a.cfg.Observe(ctx), now)
+	status, err := Status(n.Status, a.cfg.Facts, a.with.Observe(ctx), now)
 	if err != nil {
 		return err
 	}
@@ -297,11 +303,11 @@ func (a *Agent) report(ctx context.Context, status v1.NodeStatus, now time.Time)
 
 // tellNews is called once a status is written, so that nothing is told twice.
 func (a *Agent) tellNews(old, now v1.NodeStatus) {
-	if a.cfg.Event == nil {
+	if a.with.Event == nil {
 		return
 	}
 	for _, e := range news(a.cfg.Registration.Name, old, now) {
-		a.cfg.Event(e)
+		a.with.Event(e)
 	}
 }
 
@@ -326,8 +332,8 @@ func (a *Agent) know(n *v1.Node) {
 		a.tell()
 	}
 	a.mu.Unlock()
-	if !stale && a.cfg.Changed != nil {
-		a.cfg.Changed()
+	if !stale && a.with.Changed != nil {
+		a.with.Changed()
 	}
 }
 

@@ -161,25 +161,25 @@ func (s *server) Patch(_ context.Context, k kube.Key, patch []byte, into runtime
 // Resource marks a subresource in the counts.
 func Resource(sub string) kube.Resource { return kube.Resource("." + sub) }
 
-func run(t *testing.T, s *server, cfg node.Config) *node.Agent {
+func run(t *testing.T, s *server, cfg node.Config, with node.With) *node.Agent {
 	t.Helper()
 	cfg.Register = true
-	return runAs(t, s, cfg)
+	return runAs(t, s, cfg, with)
 }
 
-func runAs(t *testing.T, s *server, cfg node.Config) *node.Agent {
+func runAs(t *testing.T, s *server, cfg node.Config, with node.With) *node.Agent {
 	t.Helper()
 	s.count = map[string]int{}
 	cfg.API, cfg.Watch = s, s
 	cfg.Registration.Name = "n1"
 	cfg.Facts = node.Facts{Hostname: "n1", IPs: addrs("192.0.2.7"), MaxPods: 110}
-	if cfg.Observe == nil {
-		cfg.Observe = func(context.Context) node.Observation { return node.Observation{} }
+	if with.Observe == nil {
+		with.Observe = func(context.Context) node.Observation { return node.Observation{} }
 	}
 	a := node.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { a.Run(ctx) })
+	wg.Go(func() { a.Run(ctx, with) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return a
 }
@@ -193,7 +193,7 @@ func (s *server) times(what string) int {
 func TestAgent_RenewsTheLeaseNoMoreOftenWhileNobodyHasMadeItsNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		runAs(t, s, node.Config{})
+		runAs(t, s, node.Config{}, node.With{})
 		pass(10 * time.Minute)
 		if n := s.times("create leases") + s.times("update leases"); n < 60 || n > 70 {
 			t.Errorf("%d renewals in 10 minutes, want one each 10 s", n)
@@ -204,7 +204,7 @@ func TestAgent_RenewsTheLeaseNoMoreOftenWhileNobodyHasMadeItsNode(t *testing.T) 
 func TestAgent_RegistersOnceAndRenewsTheLeaseEveryTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		a := run(t, s, node.Config{})
+		a := run(t, s, node.Config{}, node.With{})
 		pass(2*time.Minute + time.Second)
 		if s.made != 1 || a.Node().UID != "uid" {
 			t.Errorf("registered %d times, knows %q", s.made, a.Node().UID)
@@ -239,7 +239,7 @@ func TestAgent_WritesTheStatusOnAChangeAndEveryFiveMinutes(t *testing.T) {
 		var mu sync.Mutex
 		var notReady []string
 		s := &server{}
-		a := run(t, s, node.Config{Observe: func(context.Context) node.Observation {
+		a := run(t, s, node.Config{}, node.With{Observe: func(context.Context) node.Observation {
 			mu.Lock()
 			defer mu.Unlock()
 			return node.Observation{NotReady: notReady}
@@ -262,7 +262,7 @@ func TestAgent_WritesTheStatusOnAChangeAndEveryFiveMinutes(t *testing.T) {
 func TestAgent_AdoptsANodeThatExists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{node: &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "old", Labels: map[string]string{"mine": "kept"}}}}
-		a := run(t, s, node.Config{})
+		a := run(t, s, node.Config{}, node.With{})
 		synctest.Wait()
 		if s.made != 0 || a.Node().UID != "old" || s.times("patch nodes.") != 1 || s.times("patch nodes.status") != 1 {
 			t.Errorf("made %d, knows %q, requests %v", s.made, a.Node().UID, s.count)
@@ -273,7 +273,7 @@ func TestAgent_AdoptsANodeThatExists(t *testing.T) {
 func TestAgent_RegistersAgainAfterADeletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		run(t, s, node.Config{})
+		run(t, s, node.Config{}, node.With{})
 		synctest.Wait()
 		s.mu.Lock()
 		gone := s.node
@@ -290,7 +290,7 @@ func TestAgent_RegistersAgainAfterADeletion(t *testing.T) {
 func TestAgent_MakesADeletedLeaseAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		run(t, s, node.Config{})
+		run(t, s, node.Config{}, node.With{})
 		pass(15 * time.Second)
 		s.mu.Lock()
 		s.lease = nil
@@ -309,7 +309,7 @@ func TestAgent_RenewsTheLeaseAtAServerThatIsSlow(t *testing.T) {
 		var log strings.Builder
 		s := &server{}
 		changes := 0
-		a := run(t, s, node.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), ReportEvery: time.Hour, Changed: func() { changes++ }})
+		a := run(t, s, node.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), ReportEvery: time.Hour}, node.With{Changed: func() { changes++ }})
 		pass(time.Minute)
 		told := func() v1.NodeCondition { return a.Told().Status.Conditions[0] }
 		slowly := func(d time.Duration) {
@@ -350,7 +350,7 @@ func TestAgent_RenewsALeaseThatSomebodyElseHasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		s := &server{}
-		run(t, s, node.Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		run(t, s, node.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, node.With{})
 		pass(25 * time.Second)
 		s.mu.Lock()
 		s.lease.ResourceVersion = "other"
@@ -366,7 +366,7 @@ func TestAgent_RenewsALeaseThatSomebodyElseHasChanged(t *testing.T) {
 func TestAgent_JoinsWithinTenSecondsOfAnOutagesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{away: true}
-		a := run(t, s, node.Config{})
+		a := run(t, s, node.Config{}, node.With{})
 		pass(10 * time.Minute)
 		if c := a.Told().Status.Conditions; len(c) == 0 || c[0].Type != node.Unavailable || c[0].Reason != "Unreachable" || !strings.Contains(c[0].Message, "cannot watch the Node") {
 			t.Errorf("the outage is not told: %+v", c)
@@ -392,7 +392,7 @@ func TestAgent_NamesItsCSIDriversOnceThereAreAny(t *testing.T) {
 		var mu sync.Mutex
 		var drivers []storagev1.CSINodeDriver
 		s := &server{}
-		a := run(t, s, node.Config{Drivers: func() []storagev1.CSINodeDriver {
+		a := run(t, s, node.Config{}, node.With{Drivers: func() []storagev1.CSINodeDriver {
 			mu.Lock()
 			defer mu.Unlock()
 			return drivers
@@ -417,11 +417,11 @@ func TestAgent_ComputesTheNodeWithoutAnAPIServer(t *testing.T) {
 		a := node.New(node.Config{
 			Registration: node.Registration{Name: "n1", Labels: map[string]string{"a": "b"}},
 			Facts:        node.Facts{Hostname: "n1", IPs: addrs("192.0.2.7")},
-			Observe:      func(context.Context) node.Observation { return node.Observation{RuntimeVersion: "containerd://2.4.2"} },
 		})
+		with := node.With{Observe: func(context.Context) node.Observation { return node.Observation{RuntimeVersion: "containerd://2.4.2"} }}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { a.Run(ctx) })
+		wg.Go(func() { a.Run(ctx, with) })
 		defer func() { cancel(); wg.Wait() }()
 		synctest.Wait()
 		n := a.Node()

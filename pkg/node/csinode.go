@@ -17,10 +17,10 @@ import (
 // csiNode brings the CSINode up to the registered drivers: there is none before the first driver, and afterwards the list
 // follows them. It asks the API server only when the drivers or the Node have changed.
 func (a *Agent) csiNode(ctx context.Context) error {
-	if a.cfg.Drivers == nil {
+	if a.with.Drivers == nil {
 		return nil
 	}
-	drivers := slices.SortedFunc(slices.Values(a.cfg.Drivers()), func(x, y storagev1.CSINodeDriver) int {
+	drivers := slices.SortedFunc(slices.Values(a.with.Drivers()), func(x, y storagev1.CSINodeDriver) int {
 		return strings.Compare(x.Name, y.Name)
 	})
 	raw, err := json.Marshal(drivers)

@@ -87,6 +87,7 @@ const (
 	NodeLacks                  = "NodeLacks"       // a volume wants of this node alone what is not there, or cannot be made
 	NotAttached                = "NotAttached"     // a volume is not attached to this node yet: that takes a moment
 	NoVisibleEffect            = "NoVisibleEffect" // an action that reported success and changed nothing
+	Unclear                    = "Unclear"         // a look at a pod that the runtime does not tell about as it should
 )
 
 // Result is a probe's standing verdict.

@@ -17,9 +17,9 @@ type Config struct {
 	Events func(p *v1.Pod, container, typ, reason, message string) // typ is Normal or Warning
 	Poke   func(uid types.UID)                                     // a verdict on a container of this pod has changed
 	HostIP func() string                                           // the node's address: that of pods on the host network
-	// Busy reports that many pods are coming up. Meanwhile a command that a container answered well the last time, and whose
-	// period is under 10 s, is run every other period: each is a process. Nil: never.
-	Busy func() bool
+	// Crowd is closed when many pods that come up are through, and nil when there are none. Meanwhile commands that containers
+	// answered well the last time are run one after the other: each is a process. Nil: never.
+	Crowd func() <-chan struct{}
 	// Probed is told of each check: kind Liveness, Readiness or Startup, result successful, failed or unknown, and how long it
 	// took. Nil: nobody is.
 	Probed func(kind, result, container string, took time.Duration, p *v1.Pod)
@@ -39,6 +39,7 @@ type Set struct {
 	means   means
 	started time.Time // of the agent
 	workers sync.WaitGroup
+	pace    *pace
 
 	mu     sync.Mutex
 	closed bool
@@ -63,7 +64,7 @@ type container struct {
 // their period, so that an agent that comes back does not probe everything at once.
 func New(cfg Config) *Set {
 	return &Set{
-		cfg: cfg, means: means{exec: cfg.Exec, http: newTransport()}, started: time.Now(), pods: map[types.UID]*podProbes{},
+		cfg: cfg, means: means{exec: cfg.Exec, http: newTransport()}, started: time.Now(), pace: newPace(cfg.Crowd), pods: map[types.UID]*podProbes{},
 	}
 }
 
@@ -202,8 +203,8 @@ func (s *Set) begin(p *v1.Pod, podIP string, t target) *container {
 				}
 			},
 		}
-		if probe.spec.Exec != nil && orDefault(probe.spec.PeriodSeconds, defaultPeriod) < defaultPeriod*time.Second {
-			w.yield = s.cfg.Busy
+		if probe.spec.Exec != nil {
+			w.pace = s.pace
 		}
 		ctx, cancel := context.WithCancel(context.Background()) // lives as long as the container, not as the pass
 		c.cancel[probe.kind] = cancel

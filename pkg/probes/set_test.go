@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +27,7 @@ type node struct {
 	calls   []string       // "2s liveness"
 	events  []string
 	pokes   int
+	takes   time.Duration // a command
 }
 
 func newNode() *node { return &node{epoch: time.Now(), answers: map[string]int{}} }
@@ -37,8 +38,11 @@ func (n *node) config() Config {
 
 func (n *node) exec(_ context.Context, id string, cmd []string, _ time.Duration) ([]byte, int, error) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.calls = append(n.calls, fmt.Sprintf("%v %s", time.Since(n.epoch), cmd[0]))
+	n.mu.Unlock()
+	time.Sleep(n.takes)
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.answers[cmd[0]] < 0 {
 		return nil, 0, errors.New("no such file")
 	}
@@ -113,30 +117,48 @@ func TestSet_StartupGatesTheOthersAndStartsThemAtOnce(t *testing.T) {
 	})
 }
 
-func TestSet_CommandsThatAreAnsweredWellGiveWayWhilePodsComeUp(t *testing.T) {
+// Each command takes 300 ms. While pods come up, those of four containers that are well run one after the other: none is left
+// out, and each begins at the latest a period late. The first of a container waits for nobody.
+func TestSet_CommandsThatAreAnsweredWellRunOneByOneWhilePodsComeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode()
-		began, cfg := time.Now(), n.config()
-		cfg.Busy = func() bool { return time.Since(began) < 4*time.Second || time.Since(began) > 8*time.Second }
+		n.takes = 300 * time.Millisecond
+		cfg, calm := n.config(), make(chan struct{})
+		var over atomic.Bool
+		cfg.Crowd = func() <-chan struct{} {
+			if over.Load() {
+				return nil
+			}
+			return calm
+		}
 		s := New(cfg)
 		defer s.Close()
-		s.follow(onePod(v1.Container{ReadinessProbe: execProbe("often", 1), LivenessProbe: execProbe("seldom", 10)}), "", running("id"), false)
-		time.Sleep(8500 * time.Millisecond)
-		n.answer("often", 1)
-		time.Sleep(4 * time.Second)
-		synctest.Wait()
-		got := slices.DeleteFunc(n.take(), func(call string) bool { return strings.HasSuffix(call, "seldom") })
-		want := []string{"0s", "2s", "4s", "5s", "6s", "7s", "8s", "10s", "11s", "12s"}
-		for i := range want {
-			want[i] += " often"
+		for i := range 4 {
+			p := onePod(v1.Container{ReadinessProbe: execProbe("ready", 1)})
+			p.UID = types.UID(fmt.Sprint(i))
+			s.follow(p, "", running(fmt.Sprint("id", i)), false)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+		began := func(until time.Duration) (at []string) {
+			time.Sleep(until - time.Since(n.epoch))
+			synctest.Wait()
+			return n.take()
 		}
-		time.Sleep(8 * time.Second)
-		synctest.Wait()
-		if got := n.take(); !slices.Contains(got, "20s seldom") {
-			t.Errorf("the probe of 10 s gives way: %v", got)
+		if got := began(900 * time.Millisecond); len(got) != 4 || got[3] != "0s ready" {
+			t.Errorf("first checks: %v, want four at once", got)
+		}
+		want := []string{"1s ready", "1.3s ready", "1.6s ready", "1.9s ready"}
+		if d := cmp.Diff(want, began(2100 * time.Millisecond)[:4]); d != "" {
+			t.Errorf("while pods come up (-want +got):\n%s", d)
+		}
+		all := began(9 * time.Second)
+		if n := len(all); n < 20 || n > 26 {
+			t.Errorf("%d checks in 7 seconds, want about one each 0.3: %v", n, all)
+		}
+		over.Store(true)
+		close(calm)
+		began(12 * time.Second)
+		if got := began(13*time.Second + 50*time.Millisecond); len(got) < 4 {
+			t.Errorf("when they are up: %v, want four in a second", got)
 		}
 	})
 }

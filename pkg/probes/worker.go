@@ -37,15 +37,14 @@ type worker struct {
 	epoch    time.Time       // where the grid begins
 	jitter   bool            // spread the first checks: the agent has just started on many containers
 	gate     <-chan struct{} // closed once the container has started
-	yield    func() bool     // a check that would only confirm a success may be left out; nil: never
+	pace     *pace           // of checks that would only confirm a success; nil: they go by their period alone
 	report   func(pod.Result, string)
 	observed func(reason, message string)
 	counted  func(result string, took time.Duration)
 }
 
 // run checks until the context ends or until nothing is left to find out. Checks start a period apart, the second up to a
-// step of the grid later; one that took longer than the period is followed by the next at once. Never are two in a row left
-// out.
+// step of the grid later; one that took longer than the period is followed by the next at once.
 func (w *worker) run(ctx context.Context) {
 	if w.kind != startup {
 		select {
@@ -66,21 +65,23 @@ func (w *worker) run(ctx context.Context) {
 	defer timer.Stop()
 
 	var t tally
-	well, yielded := false, false
+	well := false
 	for {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		yielded = well && !yielded && w.yield != nil && w.yield()
-		if !yielded {
-			verdict := w.judge(ctx, &t)
-			if verdict != "" && w.kind == startup || verdict == pod.Failed && w.kind == liveness {
-				return
-			}
-			well = verdict == pod.Success
+		ended := func() {}
+		if well && w.pace != nil {
+			ended = w.pace.wait(ctx, period)
 		}
+		verdict := w.judge(ctx, &t)
+		ended()
+		if verdict != "" && w.kind == startup || verdict == pod.Failed && w.kind == liveness {
+			return
+		}
+		well = verdict == pod.Success
 		next = next.Add(period)
 		if off := next.Sub(w.epoch) % grid; off > 0 {
 			next = next.Add(grid - off)

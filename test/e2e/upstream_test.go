@@ -79,12 +79,10 @@ func joinUpstreamLogging(t *testing.T, e *testbed.Env, kubeconfig, name string, 
 			Machine: machine, MaxPods: 110, Hostname: name, Port: 10250, Version: "v1.36.3",
 			IPs: []netip.Addr{netip.MustParseAddr(e.NodeIP())},
 		},
-		Observe: func(context.Context) node.Observation { return node.Observation{RuntimeVersion: "containerd://2.4.2"} },
-		Drivers: func() []storagev1.CSINodeDriver { return []storagev1.CSINodeDriver{{Name: "csi.test", NodeID: name}} },
-		Changed: func() { u.writer.Poke() },
-		Log:     log,
+		Log: log,
 	})
-	u.writer = writer.New(writer.Config{API: client, Node: u.node.Node, Log: log})
+	queue := kube.NewQueue(nil)
+	u.writer = writer.New(writer.Config{API: client, Queue: queue, Node: u.node.Node, Log: log})
 	api := sources.API{Client: client, Node: name, Log: log, Seen: u.writer.Seen, Emit: func(pods []*v1.Pod) {
 		u.mu.Lock()
 		u.pods = pods
@@ -92,10 +90,17 @@ func joinUpstreamLogging(t *testing.T, e *testbed.Env, kubeconfig, name string, 
 		u.writer.Mirrors(pods)
 	}}
 	u.objects = kube.NewObjects(client, func(types.UID) { u.poked.Add(1) }, nil, log)
-	u.events = events.New(events.Config{API: beat, Node: u.node.Node, Log: log})
+	u.events = events.New(events.Config{API: beat, Queue: queue, Node: u.node.Node, Log: log})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){u.node.Run, u.writer.Run, u.objects.Run, u.events.Run, api.Run} {
+	wg.Go(func() {
+		u.node.Run(ctx, node.With{
+			Observe: func(context.Context) node.Observation { return node.Observation{RuntimeVersion: "containerd://2.4.2"} },
+			Drivers: func() []storagev1.CSINodeDriver { return []storagev1.CSINodeDriver{{Name: "csi.test", NodeID: name}} },
+			Changed: u.writer.Poke,
+		})
+	})
+	for _, run := range []func(context.Context){queue.Run, u.objects.Run, api.Run} {
 		wg.Go(func() { run(ctx) })
 	}
 	t.Cleanup(func() { cancel(); wg.Wait() })

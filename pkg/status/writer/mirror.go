@@ -63,8 +63,7 @@ func (w *Writer) mirror(name string, was, is *v1.Pod) {
 	w.mirrors[name] = is
 }
 
-// adoptOrphans makes entries for the mirror pods of static pods that do not exist, so that they are deleted. Called with
-// the lock held.
+// adoptOrphans makes entries for the mirror pods of static pods that do not exist, so that they are deleted.
 func (w *Writer) adoptOrphans() {
 	if w.statics == nil {
 		return

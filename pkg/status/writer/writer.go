@@ -23,8 +23,8 @@ const (
 	// gather is how long the status of a pod that is coming up may wait: most pods run before it is over, and an API server
 	// that takes a hundred pods at once has two writes for each of them and not three or four.
 	gather     = time.Second
-	gatherBusy = 10 * time.Second // where many pods wait for their turn: as long as a kubelet may take
-	refusedFor = time.Minute      // until a write that the API server calls invalid is tried again as it is
+	held       = 9 * time.Second // longer than that while many pods come up: altogether as long as a kubelet may take
+	refusedFor = time.Minute     // until a write that the API server calls invalid is tried again as it is
 )
 
 // API is what the writer needs of an API client.
@@ -36,18 +36,16 @@ type API interface {
 
 // Config is what a Writer needs.
 type Config struct {
-	API      API                       // nil: standalone, reports are dropped
-	Node     func() *v1.Node           // owner of the mirror pods; they wait until it has a UID
-	Parallel int                       // requests at once; 0: 8
-	Busy     func() bool               // many pods are coming up; nil: never
-	Synced   func(after time.Duration) // counts a status that reached the API server, after it had changed; may be nil
-	Log      *slog.Logger              // nil: slog.Default()
+	API    API                       // nil: standalone, reports are dropped
+	Queue  *kube.Queue               // with API: what writes; nothing is sent before it runs
+	Node   func() *v1.Node           // owner of the mirror pods; they wait until it has a UID
+	Synced func(after time.Duration) // counts a status that reached the API server, after it had changed; may be nil
+	Log    *slog.Logger              // nil: slog.Default()
 }
 
 // Writer writes the status of pods. Its methods are safe for concurrent use and never wait for a request.
 type Writer struct {
 	cfg    Config
-	wake   chan struct{}
 	outage *kube.Outage
 
 	mu      sync.Mutex
@@ -61,7 +59,8 @@ type entry struct {
 	pod      *v1.Pod
 	status   v1.PodStatus
 	changed  time.Time // the first report that is not at the API server; zero: none
-	dirty    bool      // status was reported and not sent
+	dirty    bool      // status is to be sent: it was reported, or is no longer at the API server
+	reported bool      // it was reported since it was sent
 	finished bool
 	busy     bool
 	gone     bool   // the API server has no such pod
@@ -76,18 +75,12 @@ type entry struct {
 	seen        *v1.Pod      // told by the watch during a send
 }
 
-// New returns a writer that sends nothing before Run.
+// New returns a writer that sends nothing before its queue runs.
 func New(cfg Config) *Writer {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	if cfg.Parallel == 0 {
-		cfg.Parallel = 8
-	}
-	return &Writer{
-		cfg: cfg, wake: make(chan struct{}, 1), pods: map[types.UID]*entry{},
-		outage: kube.NewOutage(cfg.Log, "write pod status to the API server"),
-	}
+	return &Writer{cfg: cfg, pods: map[types.UID]*entry{}, outage: kube.NewOutage(cfg.Log, "write pod status to the API server")}
 }
 
 // Report gives the status of a pod as it is now. The values are kept and must not be changed afterwards.
@@ -96,6 +89,7 @@ func (w *Writer) Report(p *v1.Pod, status v1.PodStatus) {
 		return
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	e := w.entry(p)
 	if e.changed.IsZero() {
 		e.changed = time.Now()
@@ -104,19 +98,10 @@ func (w *Writer) Report(p *v1.Pod, status v1.PodStatus) {
 	case status.Phase != v1.PodPending:
 		e.calm = time.Time{}
 	case !e.dirty:
-		e.calm = time.Now().Add(w.patience())
+		e.calm = time.Now().Add(gather)
 	}
-	e.status, e.dirty, e.finished, e.notYet = status, true, false, earliest(e) // a static pod may come back under its UID
-	w.mu.Unlock()
-	w.kick()
-}
-
-// patience is how long the status of a pod that comes up may wait for what follows it.
-func (w *Writer) patience() time.Duration {
-	if w.cfg.Busy != nil && w.cfg.Busy() {
-		return gatherBusy
-	}
-	return gather
+	e.status, e.dirty, e.reported, e.finished, e.notYet = status, true, true, false, earliest(e) // a static pod may come back under its UID
+	w.offer(p.UID)
 }
 
 // Finished says that nothing of the pod is left on the node. A pod that is being deleted is then deleted for good, after
@@ -126,10 +111,10 @@ func (w *Writer) Finished(p *v1.Pod) {
 		return
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	e := w.entry(p)
 	e.finished, e.notYet, e.calm = true, earliest(e), time.Time{}
-	w.mu.Unlock()
-	w.kick()
+	w.offer(p.UID)
 }
 
 // earliest lets a new report through at once after a refusal, which it may answer, but not during an outage.
@@ -147,6 +132,7 @@ func (w *Writer) Mirrors(pods []*v1.Pod) {
 		return
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	old := w.mirrors
 	w.mirrors = make(map[string]*v1.Pod, len(pods))
 	for _, p := range pods {
@@ -159,8 +145,7 @@ func (w *Writer) Mirrors(pods []*v1.Pod) {
 			e.dirty = true
 		}
 	}
-	w.mu.Unlock()
-	w.kick()
+	w.offerAll()
 }
 
 // Seen gives every version of a pod that the API server tells, mirror pods too. What others have changed of the status
@@ -170,33 +155,31 @@ func (w *Writer) Seen(p *v1.Pod) {
 		return
 	}
 	w.mu.Lock()
-	e := w.pods[p.UID]
+	defer w.mu.Unlock()
+	id := p.UID
 	if pod.IsMirror(p) {
-		for _, s := range w.pods {
+		for uid, s := range w.pods {
 			if pod.IsStatic(s.pod) && pod.FullName(s.pod) == pod.FullName(p) {
-				e = s
+				id = uid
 			}
 		}
 	}
-	drifted := e != nil && e.learn(p)
-	w.mu.Unlock()
-	if drifted {
-		w.kick()
+	if e := w.pods[id]; e != nil {
+		e.learn(p)
+		w.offer(id)
 	}
 }
 
-// learn takes over a version of the pod that is newer than base, and reports whether it must be written again.
-func (e *entry) learn(p *v1.Pod) bool {
+// learn takes over a version of the pod that is newer than base: what it lacks is written again.
+func (e *entry) learn(p *v1.Pod) {
 	if e.busy {
 		e.seen = p // the answer to the send tells whether it is news
-		return false
+		return
 	}
 	e.seen = nil
-	if e.status.Phase == "" || e.baseVersion == "" || !older(e.baseVersion, p.ResourceVersion) {
-		return false
+	if e.status.Phase != "" && e.baseVersion != "" && older(e.baseVersion, p.ResourceVersion) {
+		e.base, e.baseVersion, e.dirty = p.Status, p.ResourceVersion, true
 	}
-	e.base, e.baseVersion, e.dirty = p.Status, p.ResourceVersion, true
-	return true
 }
 
 // Static gives the names (namespace/name) of all static pods once every source of them was read, and again after each
@@ -206,16 +189,20 @@ func (w *Writer) Static(names []string) {
 		return
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.statics = make(map[string]bool, len(names))
 	for _, n := range names {
 		w.statics[n] = true
 	}
-	w.mu.Unlock()
-	w.kick()
+	w.offerAll()
 }
 
 // Poke makes the writer look again: the Node that owns the mirror pods is known, or is another.
-func (w *Writer) Poke() { w.kick() }
+func (w *Writer) Poke() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.offerAll()
+}
 
 func uid(p *v1.Pod) types.UID {
 	if p == nil {
@@ -248,59 +235,55 @@ func older(a, b string) bool {
 	return a < b
 }
 
-func (w *Writer) kick() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
+// offer has what is to be sent for a pod written. It and those below are called with the lock held.
+func (w *Writer) offer(id types.UID) {
+	e := w.pods[id]
+	if e.busy || !w.due(e) {
+		return
+	}
+	write := kube.Write{Urgency: kube.Change, At: later(e.notYet, e.changed), Do: func(ctx context.Context) { w.begin(ctx, id) }}
+	switch {
+	case e.calm.After(e.notYet) && !e.finished:
+		write.Urgency, write.At, write.Held = kube.Progress, e.calm, held
+	case !e.reported && !e.finished:
+		write.Urgency = kube.Refresh
+	}
+	w.cfg.Queue.Put("status/"+string(id), write)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (w *Writer) offerAll() {
+	w.adoptOrphans()
+	for id := range w.pods {
+		w.offer(id)
 	}
 }
 
-// Run sends until the context ends and returns when no request is under way any more.
-func (w *Writer) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	slots := make(chan struct{}, w.cfg.Parallel)
-	for ctx.Err() == nil {
-		next := w.start(ctx, &wg, slots)
-		t := time.NewTimer(next)
-		select {
-		case <-ctx.Done():
-		case <-w.wake:
-		case <-t.C:
-		}
-		t.Stop()
+// begin sends for a pod.
+func (w *Writer) begin(ctx context.Context, id types.UID) {
+	w.mu.Lock()
+	e := w.pods[id]
+	if e == nil || !w.due(e) {
+		w.mu.Unlock()
+		return
 	}
-}
-
-// start sends for every pod that is due while there are slots, and returns how long nothing else is due.
-func (w *Writer) start(ctx context.Context, wg *sync.WaitGroup, slots chan struct{}) time.Duration {
+	e.busy = true
+	job := *e
+	e.dirty, e.reported, e.changed = false, false, time.Time{}
+	w.mu.Unlock()
+	err := w.send(ctx, &job)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.adoptOrphans()
-	now, next := time.Now(), time.Hour
-	for id, e := range w.pods {
-		if e.busy || !w.due(e) {
-			continue
-		}
-		if d := max(e.notYet.Sub(now), e.calm.Sub(now)); d > 0 {
-			next = min(next, d)
-			continue
-		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			return next // a slot that gets free wakes
-		}
-		e.busy = true
-		job := *e
-		e.dirty, e.changed = false, time.Time{}
-		wg.Go(func() {
-			err := w.send(ctx, &job)
-			<-slots
-			w.done(id, &job, err)
-		})
+	w.done(id, &job, err)
+	if w.pods[id] != nil {
+		w.offer(id)
 	}
-	return next
 }
 
 // due reports whether there is something to send that can be sent now.
@@ -313,9 +296,6 @@ func (w *Writer) due(e *entry) bool {
 
 // done files the outcome of a send.
 func (w *Writer) done(id types.UID, job *entry, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer w.kick()
 	e := w.pods[id]
 	e.busy = false
 	e.base, e.baseVersion, e.gone = job.base, job.baseVersion, job.gone
@@ -336,7 +316,7 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 		}
 		return
 	}
-	e.dirty = e.dirty || job.dirty
+	e.dirty, e.reported = e.dirty || job.dirty, e.reported || job.reported
 	if !job.changed.IsZero() {
 		e.changed = job.changed
 	}
@@ -355,8 +335,7 @@ func (w *Writer) done(id types.UID, job *entry, err error) {
 	e.notYet = time.Now().Add(wait.Jitter(e.retry, 0.5))
 }
 
-// back says that the API server takes what it is sent. What waits because it did not waits no longer. It is called with the
-// lock held.
+// back says that the API server takes what it is sent. What waits because it did not waits no longer.
 func (w *Writer) back() {
 	if kind, _, _ := w.outage.Now(); kind == "" {
 		return
@@ -367,6 +346,7 @@ func (w *Writer) back() {
 			e.retry, e.notYet = 0, time.Time{}
 		}
 	}
+	w.offerAll()
 }
 
 // retryAfter is how long a send waits after one that failed, which had waited for was. What is invalid has a report to wait

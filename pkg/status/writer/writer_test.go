@@ -74,10 +74,13 @@ func start(t *testing.T, s *server) *writer.Writer {
 func startWith(t *testing.T, cfg writer.Config) *writer.Writer {
 	t.Helper()
 	cfg.Node = func() *v1.Node { return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "node-uid"}} }
+	if cfg.Queue == nil {
+		cfg.Queue = kube.NewQueue(nil)
+	}
 	w := writer.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { w.Run(ctx) })
+	wg.Go(func() { cfg.Queue.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return w
 }
@@ -150,7 +153,7 @@ func TestWriter_APodThatComesUpAtOnceIsWrittenOnce(t *testing.T) {
 func TestWriter_GathersLongerWhereManyPodsComeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		w := startWith(t, writer.Config{API: s, Busy: func() bool { return true }})
+		w := startWith(t, writer.Config{API: s, Queue: kube.NewQueue(func() <-chan struct{} { return make(chan struct{}) })})
 		w.Report(apiPod("a"), phase(v1.PodPending))
 		w.Report(apiPod("b"), phase(v1.PodPending))
 		time.Sleep(9 * gather)
@@ -472,15 +475,13 @@ func TestWriter_APhaseThatOthersGaveAMirrorIsNotTheStaticPods(t *testing.T) {
 }
 
 func TestWriter_DoesNothingWithoutAnAPIServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := writer.New(writer.Config{})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		w.Report(apiPod("a"), phase(v1.PodRunning))
-		w.Finished(apiPod("a"))
-		w.Mirrors(nil)
-		w.Run(ctx)
-	})
+	w := writer.New(writer.Config{})
+	w.Report(apiPod("a"), phase(v1.PodRunning))
+	w.Finished(apiPod("a"))
+	w.Mirrors(nil)
+	w.Static([]string{"ns/b"})
+	w.Seen(apiPod("a"))
+	w.Poke()
 }
 
 func TestMerge_KeepsWhatOthersOwn(t *testing.T) {

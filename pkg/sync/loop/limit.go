@@ -25,7 +25,7 @@ type Limit struct {
 	holding map[types.UID]*time.Timer
 	kept    map[types.UID]bool // outlived its lease: still through, no longer counted
 	waiting map[types.UID]turn
-	crowd   bool
+	crowd   chan struct{} // closed when it is over; nil: there is none
 }
 
 // NewLimit lets size pods through at once, at least one.
@@ -51,16 +51,24 @@ func (l *Limit) take(uid types.UID, t turn) bool {
 	return false
 }
 
-// Busy reports whether the node has, or until a moment ago had, more to do than it can do at once: from the time that a pod
-// waits for its turn until every turn is given back.
-func (l *Limit) Busy() bool {
+// Crowd is nil unless the node has more to do than it can do at once: from the time that a pod waits for its turn until every
+// turn is given back. It is closed then.
+func (l *Limit) Crowd() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.crowd
 }
 
 // count finds out whether a crowd has come, or is gone.
-func (l *Limit) count() { l.crowd = len(l.waiting) > 0 || l.crowd && len(l.holding) > 0 }
+func (l *Limit) count() {
+	switch waits := len(l.waiting) > 0; {
+	case waits && l.crowd == nil:
+		l.crowd = make(chan struct{})
+	case !waits && len(l.holding) == 0 && l.crowd != nil:
+		close(l.crowd)
+		l.crowd = nil
+	}
+}
 
 // release gives the turn back, or the place in the queue.
 func (l *Limit) release(uid types.UID) {

@@ -72,16 +72,31 @@ func TestLimit_AWithdrawnRequestTakesNoTurn(t *testing.T) {
 	}
 }
 
-func TestLimit_IsBusyFromTheFirstThatWaitsToTheLastThatIsThrough(t *testing.T) {
+func TestLimit_HasACrowdFromTheFirstThatWaitsToTheLastThatIsThrough(t *testing.T) {
 	l := NewLimit(1)
 	var told []bool
-	step := func(do func()) { do(); told = append(told, l.Busy()) }
+	step := func(do func()) {
+		before := l.Crowd()
+		do()
+		now := l.Crowd()
+		told = append(told, now != nil)
+		select {
+		case <-before:
+			if now == before {
+				t.Error("a crowd that is over stays")
+			}
+		default:
+			if before != nil && now != before {
+				t.Error("the end of a crowd is not told")
+			}
+		}
+	}
 	take := func(uid types.UID) func() { return func() { l.take(uid, turn{Granted: func() {}}) } }
 	release := func(uid types.UID) func() { return func() { l.release(uid) } }
 	for _, do := range []func(){take("a"), take("b"), release("a"), release("b"), take("c"), release("c")} {
 		step(do)
 	}
 	if d := cmp.Diff([]bool{false, true, true, false, false, false}, told); d != "" {
-		t.Errorf("busy after each step (-want +got):\n%s", d)
+		t.Errorf("a crowd after each step (-want +got):\n%s", d)
 	}
 }

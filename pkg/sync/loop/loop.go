@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/resources"
 	"github.com/minikubelet/minikubelet/pkg/status"
+	"github.com/minikubelet/minikubelet/pkg/sync/life"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
@@ -30,6 +30,8 @@ type Observer interface {
 	Local(uid types.UID) (pod.Observed, error)
 	// Refresh has the next look read the pod's containers anew, which were changed in place.
 	Refresh(uid types.UID)
+	// Renew makes the pod's volumes due: what they are made from may have changed.
+	Renew(uid types.UID)
 }
 
 // Actor does one action. An image is returned by ImagePull alone.
@@ -58,6 +60,7 @@ type Reporter interface {
 
 // Config is what every loop of a node shares.
 type Config struct {
+	Wakes     *Wakes
 	Observer  Observer
 	Actor     Actor
 	Records   Records
@@ -75,23 +78,6 @@ type Config struct {
 	Boundary   func(a plan.Action, edge string) // told of each action's edges, "before" and "after"; nil for none
 }
 
-type result struct {
-	action plan.Action
-	image  *pod.Image
-	err    error
-}
-
-type flight struct {
-	action plan.Action
-	cancel context.CancelFunc
-}
-
-// ending is an action that reported success, and how often it had failed in a row before.
-type ending struct {
-	action plan.Action
-	before int
-}
-
 type loop struct {
 	cfg     *Config
 	uid     types.UID
@@ -101,34 +87,19 @@ type loop struct {
 	retry   atomic.Bool  // what an action lacked may have come: no backoff holds
 	desired atomic.Pointer[pod.Desired]
 	shown   atomic.Pointer[v1.Pod] // the pod with its latest status, for readers
-	results chan result
+	results chan life.Result
 	running sync.WaitGroup
 
 	// Owned by the loop's goroutine.
-	mem memory
-}
-
-// memory is what a loop knows of its pod beyond what it can see.
-type memory struct {
-	record   pod.Record
-	saved    pod.Record // as last persisted
-	looked   int64      // when the last look at the runtime began, in unix nanoseconds
-	unsaved  bool       // the last save failed
-	observed pod.Observed
-	images   map[string]pod.Image
-	failures pod.Failures
-	flights  map[string]flight
-	ended    map[string]ending // reported success since the last pass
-	waiting  map[string]pod.Reason
+	life    *life.Life
+	cancels map[string]context.CancelFunc // of what is in flight, by key
+	unclear string                        // what was told last of a runtime that is unclear about the pod
 }
 
 func newLoop(cfg *Config, d pod.Desired, r pod.Record) *loop {
 	l := &loop{
-		cfg: cfg, uid: d.Pod.UID, wake: make(chan struct{}, 1), results: make(chan result),
-		mem: memory{
-			record: r, images: map[string]pod.Image{}, failures: pod.Failures{},
-			flights: map[string]flight{}, ended: map[string]ending{},
-		},
+		cfg: cfg, uid: d.Pod.UID, wake: make(chan struct{}, 1), results: make(chan life.Result),
+		life: life.New(r), cancels: map[string]context.CancelFunc{},
 	}
 	l.desired.Store(&d)
 	l.show(d.Pod, r.Status)
@@ -147,6 +118,12 @@ func (l *loop) poke(runtime bool) {
 	}
 }
 
+// again wakes the loop, which waits out no backoff.
+func (l *loop) again() {
+	l.retry.Store(true)
+	l.poke(false)
+}
+
 // changed wakes the loop for a change that the runtime told.
 func (l *loop) changed(at time.Time) {
 	if !at.IsZero() {
@@ -154,30 +131,6 @@ func (l *loop) changed(at time.Time) {
 		}
 	}
 	l.poke(at.IsZero())
-}
-
-// outdated reports whether the runtime must be read again. What it told of a time before the last look is known. And
-// while an action changes a pod of which nothing runs, its outcome is looked at, not its steps.
-func (l *loop) outdated() bool {
-	if l.stale.Swap(false) {
-		return true
-	}
-	// A look that lies ahead is of a clock that was set back since.
-	if l.told.Load() <= l.mem.looked && l.mem.looked <= time.Now().UnixNano() {
-		return false
-	}
-	for _, c := range l.mem.observed.Containers {
-		if c.State == pod.ContainerRunning || c.State == pod.ContainerUnknown {
-			return true
-		}
-	}
-	for _, f := range l.mem.flights {
-		switch f.action.Kind {
-		case plan.SandboxCreate, plan.SandboxStop, plan.SandboxRemove, plan.ContainerStart, plan.ContainerRemove:
-			return false
-		}
-	}
-	return true
 }
 
 // run owns the pod until nothing of it is left (true) or the context ends (false).
@@ -226,184 +179,116 @@ func (l *loop) gather() {
 
 // drain waits for what is in flight; the context that it ran under has ended.
 func (l *loop) drain() {
-	for len(l.mem.flights) > 0 {
-		r := <-l.results
-		l.mem.flights[r.action.Key()].cancel()
-		delete(l.mem.flights, r.action.Key())
+	for len(l.cancels) > 0 {
+		l.ended((<-l.results).Action)
 	}
 	l.release()
 }
 
 // pass is one turn of the loop.
 func (l *loop) pass(ctx context.Context) (wakeAt time.Time, done bool) {
-	in, err := l.look(ctx)
+	look, err := l.look(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			slog.Debug("cannot look at a pod", "uid", l.uid, "err", err)
+			l.blind(err)
 		}
 		return time.Now().Add(retryLook), false
 	}
-	d := l.decide(&in)
-	if d.Done && len(l.mem.flights) == 0 {
-		return l.finish(in, d)
+	l.unclear = ""
+	t := l.life.Turn(look)
+	for _, f := range t.Failed {
+		l.tell(f)
 	}
-	before := in.Record.Stop
-	in.Record = d.Record
-	d.Record.Status = status.Build(in, d, l.cfg.Host())
-	l.persist(in, &d)
-	if s := d.Record.Stop; before == nil && s != nil && s.By == plan.ByDeadline {
-		l.cfg.Event(in.Desired.Pod, "", v1.EventTypeNormal, s.Reason, s.Message)
+	if t.Done {
+		return l.finish(t)
 	}
-	l.cancel(in)
-	l.launch(ctx, in, d.Actions)
-	l.report(in, d)
-	return d.WakeAt, false
+	if t.Save {
+		l.save(&t)
+	}
+	for _, e := range t.Events {
+		l.cfg.Event(look.Desired.Pod, e.Container, e.Type, e.Reason, e.Message)
+	}
+	for _, a := range t.Cancel {
+		l.cancels[a.Key()]()
+	}
+	l.launch(ctx, t)
+	l.report(t)
+	return t.WakeAt, false
 }
 
-// look collects the input of one pass.
-func (l *loop) look(ctx context.Context) (plan.Input, error) {
-	m := &l.mem
-	if l.outdated() {
-		begin := time.Now().UnixNano()
+// blind notes that a look has failed. Once for each text it tells of a pod that the runtime is unclear about, which waits.
+func (l *loop) blind(err error) {
+	slog.Debug("cannot look at a pod", "uid", l.uid, "err", err)
+	if e, ok := errors.AsType[*pod.Error](err); !ok || e.Class != pod.Unclear {
+		l.unclear = ""
+	} else if text := err.Error(); text != l.unclear {
+		l.unclear = text
+		l.cfg.Event(l.desired.Load().Pod, "", v1.EventTypeWarning, "FailedSync", text)
+	}
+}
+
+// look collects what one turn rests on.
+func (l *loop) look(ctx context.Context) (life.Look, error) {
+	poked := l.stale.Swap(false)
+	if begin := time.Now(); poked || l.life.Outdated(time.Unix(0, l.told.Load()), begin) {
 		sandboxes, containers, err := l.cfg.Observer.Runtime(ctx, l.uid)
 		if err != nil {
 			l.stale.Store(true)
-			return plan.Input{}, err
+			return life.Look{}, err
 		}
-		m.observed.Sandboxes, m.observed.Containers, m.looked = sandboxes, containers, begin
+		l.life.Looked(sandboxes, containers, begin)
 	}
 	if l.retry.Swap(false) {
-		m.failures = forgiven(m.failures)
+		l.life.Forgive()
+		l.cfg.Observer.Renew(l.uid)
 	}
 	local, err := l.cfg.Observer.Local(l.uid)
 	if err != nil {
-		return plan.Input{}, err
+		return life.Look{}, err
 	}
-	m.observed.Mounts, m.observed.Cgroup, m.observed.CgroupLeft, m.observed.Dir = local.Mounts, local.Cgroup, local.CgroupLeft, local.Dir
-	m.observed.Images = m.images
-	in := plan.Input{
-		Desired: *l.desired.Load(), Observed: m.observed, Record: m.record, Failures: m.failures,
-		Health: l.cfg.Prober.Verdicts(l.uid), Now: time.Now(), CrashLimit: l.cfg.CrashLimit, CFS: l.cfg.CFS,
-	}
-	in.Record.Pod, in.Record.Source = in.Desired.Pod, in.Desired.Source
-	for _, f := range m.flights {
-		in.InFlight = append(in.InFlight, f.action)
-	}
-	return in, nil
+	return life.Look{
+		Desired: *l.desired.Load(), Local: local, Health: l.cfg.Prober.Verdicts(l.uid), Host: l.cfg.Host(), Now: time.Now(),
+		CrashLimit: l.cfg.CrashLimit, CFS: l.cfg.CFS,
+	}, nil
 }
 
-// decide asks the plan. An action that reported success and is asked for again, unchanged, had no visible effect: that
-// is filed as a failure, so that its backoff applies instead of a hot loop.
-func (l *loop) decide(in *plan.Input) plan.Decision {
-	d := plan.Next(*in)
-	again := false
-	for _, a := range d.Actions {
-		if e, ok := l.mem.ended[a.Key()]; ok && sameAction(e.action, a) {
-			l.fail(a, e.before, &pod.Error{Class: pod.NoVisibleEffect, Err: errors.New(string(a.Kind) + " reported success and had no visible effect")})
-			again = true
-		}
-	}
-	clear(l.mem.ended)
-	if again {
-		in.Failures = l.mem.failures
-		d = plan.Next(*in)
-	}
-	return d
-}
-
-// sameAction reports whether two actions ask for the same. A stop that is due after a while from now asks for the same
-// each time that it is planned.
-func sameAction(a, b plan.Action) bool {
-	a.Deadline, b.Deadline = time.Time{}, time.Time{}
-	return a == b
-}
-
-// persist writes the record when it changed. When that fails, only what needs no memory may go on: the rest waits for
-// the next pass, with the reason in the log and in an event.
-func (l *loop) persist(in plan.Input, d *plan.Decision) {
-	m := &l.mem
-	m.record = d.Record
-	if !m.unsaved && sameRecord(m.record, m.saved) {
+// save writes the record. When that fails, the reason goes into the log and into an event, once.
+func (l *loop) save(t *life.Turn) {
+	err := l.cfg.Records.Save(l.uid, t.Record, t.Sync)
+	if !l.life.Saved(t, err) {
 		return
 	}
-	err := l.cfg.Records.Save(l.uid, m.record, d.Sync)
-	if err == nil {
-		m.saved, m.unsaved = m.record, false
-		return
-	}
-	if !m.unsaved {
-		slog.Error("cannot persist a pod's record: nothing new is started for it until that succeeds; free some disk space",
-			"pod", pod.FullName(in.Desired.Pod), "uid", l.uid, "err", err)
-		l.cfg.Event(in.Desired.Pod, "", v1.EventTypeWarning, "FailedRecord",
-			err.Error()+": nothing new is started for the pod until that succeeds: free some disk space")
-	}
-	m.unsaved = true
-	d.Actions = withoutMemory(d.Actions, m.record.Stop)
-	if retry := in.Now.Add(time.Second); d.WakeAt.IsZero() || retry.Before(d.WakeAt) {
-		d.WakeAt = retry
-	}
-}
-
-// withoutMemory keeps the actions that destroy no evidence: a container may always be stopped, and a pod that is to
-// leave the node may be torn down, which is also what gives the disk its space back.
-func withoutMemory(actions []plan.Action, stop *pod.Stop) []plan.Action {
-	var kept []plan.Action
-	for _, a := range actions {
-		switch a.Kind {
-		case plan.ContainerStop, plan.PreStop:
-			kept = append(kept, a)
-		case plan.CgroupCreate, plan.VolumeMount, plan.VolumeRefresh, plan.ImagePull, plan.ImageLook, plan.SandboxCreate,
-			plan.ContainerStart, plan.PostStart, plan.PodResize:
-		default:
-			if stop != nil && stop.Remove {
-				kept = append(kept, a)
-			}
-		}
-	}
-	return kept
+	p := t.Input.Desired.Pod
+	slog.Error("cannot persist a pod's record: nothing new is started for it until that succeeds; free some disk space",
+		"pod", pod.FullName(p), "uid", l.uid, "err", err)
+	l.cfg.Event(p, "", v1.EventTypeWarning, "FailedRecord",
+		err.Error()+": nothing new is started for the pod until that succeeds: free some disk space")
 }
 
 // finish forgets the pod: the status goes out first, the record last.
-func (l *loop) finish(in plan.Input, d plan.Decision) (time.Time, bool) {
-	in.Record = d.Record
+func (l *loop) finish(t life.Turn) (time.Time, bool) {
+	p := t.Input.Desired.Pod
 	l.cfg.Prober.Stop(l.uid)
-	s := status.Build(in, d, l.cfg.Host())
-	l.show(in.Desired.Pod, s)
-	l.cfg.Reporter.Report(in.Desired.Pod, s)
+	l.show(p, t.Record.Status)
+	l.cfg.Reporter.Report(p, t.Record.Status)
 	if err := l.cfg.Records.Delete(l.uid); err != nil {
 		slog.Error("cannot forget a pod that is gone", "uid", l.uid, "err", err)
-		return in.Now.Add(time.Second), false
+		return t.Input.Now.Add(time.Second), false
 	}
 	l.release()
-	l.cfg.Reporter.Finished(in.Desired.Pod)
+	l.cfg.Reporter.Finished(p)
 	return time.Time{}, true
 }
 
-// report hands out the pass's outcome: status, probes, and what newly waits.
-func (l *loop) report(in plan.Input, d plan.Decision) {
-	p, s := in.Desired.Pod, d.Record.Status
-	in.Record = d.Record
+// report hands out a turn's outcome: the status, and what is to be probed.
+func (l *loop) report(t life.Turn) {
+	p, s := t.Input.Desired.Pod, t.Record.Status
 	if shown := l.shown.Load(); shown.ResourceVersion != p.ResourceVersion || shown.Generation != p.Generation ||
 		!apiequality.Semantic.DeepEqual(shown.Status, s) {
 		l.show(p, s)
 	}
 	l.cfg.Reporter.Report(p, s)
-	l.cfg.Prober.Sync(in)
-	for name, w := range d.Waiting {
-		if old := l.mem.waiting[name]; old.Reason == w.Reason {
-			continue
-		}
-		switch w.Reason {
-		case "CrashLoopBackOff":
-			l.cfg.Event(p, name, v1.EventTypeWarning, "BackOff",
-				"Back-off restarting failed container "+name+" in pod "+p.Name+"_"+p.Namespace+"("+string(p.UID)+")")
-		case "ImagePullBackOff":
-			backOff, _, _ := strings.Cut(w.Message, ": ") // without the failure, which was told
-			l.cfg.Event(p, name, v1.EventTypeNormal, "BackOff", backOff)
-			l.cfg.Event(p, name, v1.EventTypeWarning, "Failed", "Error: "+w.Reason)
-		}
-	}
-	l.mem.waiting = d.Waiting
+	l.cfg.Prober.Sync(t.Input)
 }
 
 func (l *loop) show(p *v1.Pod, s v1.PodStatus) {

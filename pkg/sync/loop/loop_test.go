@@ -32,6 +32,7 @@ type world struct {
 	fails   map[plan.Kind]error     // actions that fail
 	slow    plan.Kind               // takes 10 s
 	looks   int                     // at the runtime
+	blind   error                   // of a look at the runtime
 	ended   []string                // names reported finished
 	events  []string                // reasons
 	reports map[string]v1.PodStatus // by name
@@ -54,7 +55,9 @@ func (w *world) pod(uid types.UID) *pod.Observed {
 func (w *world) Runtime(_ context.Context, uid types.UID) ([]pod.Sandbox, []pod.Container, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.looks++
+	if w.looks++; w.blind != nil {
+		return nil, nil, w.blind
+	}
 	return slices.Clone(w.pod(uid).Sandboxes), slices.Clone(w.pod(uid).Containers), nil
 }
 
@@ -124,6 +127,7 @@ func (w *world) Delete(uid types.UID) error {
 }
 
 func (w *world) Refresh(types.UID)             {}
+func (w *world) Renew(types.UID)               {}
 func (w *world) Sync(plan.Input)               {}
 func (w *world) Verdicts(types.UID) pod.Health { return nil }
 func (w *world) Stop(types.UID)                {}
@@ -151,7 +155,7 @@ func (w *world) actions() []string {
 
 func (w *world) config() *Config {
 	return &Config{
-		Observer: w, Actor: w, Records: w, Prober: w, Reporter: w, Event: w.event,
+		Wakes: NewWakes(), Observer: w, Actor: w, Records: w, Prober: w, Reporter: w, Event: w.event,
 		Host: func() status.HostInfo { return status.HostInfo{} }, Starts: NewLimit(2), Stops: NewLimit(2),
 	}
 }
@@ -287,7 +291,7 @@ func TestSet_ARetryWaitsOutNoBackoff(t *testing.T) {
 		w.mu.Lock()
 		delete(w.fails, plan.ContainerStart)
 		w.mu.Unlock()
-		s.Poke("u1", false)
+		s.Poke("u1")
 		synctest.Wait()
 		if len(w.pod("u1").Containers) != 0 {
 			t.Error("a poke alone ended the backoff")
@@ -296,6 +300,23 @@ func TestSet_ARetryWaitsOutNoBackoff(t *testing.T) {
 		synctest.Wait()
 		if len(w.pod("u1").Containers) != 1 {
 			t.Error("the container was not started when what it lacked had come")
+		}
+	})
+}
+
+func TestSet_TellsOnceOfAPodThatTheRuntimeIsUnclearAbout(t *testing.T) {
+	inBubble(t, func(ctx context.Context, w *world, s *Set) {
+		unclear := func(text string) error { return &pod.Error{Class: pod.Unclear, Err: errors.New(text)} }
+		for _, err := range []error{unclear("a"), errors.New("the runtime is away"), unclear("a"), unclear("a"), unclear("b"), nil, unclear("b")} {
+			w.mu.Lock()
+			w.blind = err
+			w.mu.Unlock()
+			s.Apply(ctx, desired(testPod("web", "u1")), always)
+			s.Changed("u1", time.Time{})
+			pass(10 * time.Second)
+		}
+		if n := count(w.events, "FailedSync"); n != 4 {
+			t.Errorf("%d events, want 4: a, again after another failure, b, again after a look: %q", n, w.events)
 		}
 	})
 }

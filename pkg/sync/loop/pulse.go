@@ -23,7 +23,7 @@ func (p *Pulse) Run(ctx context.Context, set *Set) {
 	t := time.NewTicker(beatEvery)
 	defer t.Stop()
 	for {
-		set.Poke("none", false)
+		set.Has("none")
 		p.Beat()
 		select {
 		case <-ctx.Done():

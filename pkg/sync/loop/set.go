@@ -30,6 +30,7 @@ type Orphan struct {
 
 // Set maps pods to their loops. Which pods have one is decided by reconcile alone; admission is decided here, serially.
 type Set struct {
+	*Wakes
 	cfg    *Config
 	admit  Admit
 	resize Resize
@@ -52,7 +53,7 @@ type entry struct {
 // NewSet makes an empty set; Adopt and Apply fill it.
 func NewSet(cfg *Config, admit Admit, resize Resize) *Set {
 	return &Set{
-		cfg: cfg, admit: admit, resize: resize, entries: map[types.UID]*entry{}, wanted: map[types.UID]pod.Desired{}, gone: map[types.UID]bool{},
+		Wakes: cfg.Wakes, cfg: cfg, admit: admit, resize: resize, entries: map[types.UID]*entry{}, wanted: map[types.UID]pod.Desired{}, gone: map[types.UID]bool{},
 		synced: func(pod.Source) bool { return false },
 	}
 }
@@ -152,6 +153,7 @@ func (s *Set) begin(ctx context.Context, d pod.Desired, r pod.Record) *entry {
 	uid := d.Pod.UID
 	e := &entry{loop: newLoop(s.cfg, d, r)}
 	s.entries[uid] = e
+	s.add(e.loop)
 	s.group.Go(func() {
 		if !e.loop.run(ctx) {
 			return
@@ -159,6 +161,7 @@ func (s *Set) begin(ctx context.Context, d pod.Desired, r pod.Record) *entry {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.entries, uid)
+		s.remove(e.loop)
 		s.gone[uid] = true
 		s.reconcile(ctx)
 	})
@@ -220,38 +223,6 @@ func (s *Set) stop(uid types.UID, stop pod.Stop) bool {
 		e.order(stop)
 	}
 	return e != nil
-}
-
-// Poke wakes the loop of a pod, or every loop when uid is empty. With runtime, they read the runtime again.
-func (s *Set) Poke(uid types.UID, runtime bool) { s.each(uid, func(l *loop) { l.poke(runtime) }) }
-
-// Changed says that the runtime has something new of a pod, or of every pod when uid is empty, since a time; zero stands
-// for a time that is not known. A loop that has looked since then knows it.
-func (s *Set) Changed(uid types.UID, at time.Time) { s.each(uid, func(l *loop) { l.changed(at) }) }
-
-func (s *Set) each(uid types.UID, do func(*loop)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if uid != "" {
-		if e := s.entries[uid]; e != nil {
-			do(e.loop)
-		}
-		return
-	}
-	for _, e := range s.entries {
-		do(e.loop)
-	}
-}
-
-// Retry wakes the loop of a pod and lets it mount volumes, pull images and start containers again at once, whatever their
-// backoff: an object that it names has come or changed, or an image was imported.
-func (s *Set) Retry(uid types.UID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.entries[uid]; e != nil {
-		e.loop.retry.Store(true)
-		e.loop.poke(false)
-	}
 }
 
 // Has reports whether a pod has a loop.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -24,23 +23,16 @@ type Observer struct {
 	Volumes *volumes.Volumes
 	Cgroups *cgroups.Tree
 	Root    string // the agent's directory
-	// Unclear is told, once for each text, of a pod that the runtime does not tell about as it should.
-	Unclear func(uid types.UID, err error)
-
-	told sync.Map // by UID: the text of the last look
 }
 
-// Runtime returns the sandboxes and containers of a pod, newest first.
+// Runtime returns the sandboxes and containers of a pod, newest first. Its error is of the class Unclear for a pod that the
+// runtime does not tell about as it should.
 func (o *Observer) Runtime(ctx context.Context, uid types.UID) ([]pod.Sandbox, []pod.Container, error) {
 	sandboxes, containers, err := o.CRI.Observe(ctx, string(uid))
-	if !errors.Is(err, cri.ErrPodStatus) {
-		o.told.Delete(uid)
-		return sandboxes, containers, err
+	if errors.Is(err, cri.ErrPodStatus) {
+		err = &pod.Error{Class: pod.Unclear, Err: err}
 	}
-	if before, _ := o.told.Swap(uid, err.Error()); before != err.Error() {
-		o.Unclear(uid, err)
-	}
-	return nil, nil, err
+	return sandboxes, containers, err
 }
 
 // Local returns what this node's file systems have of a pod.
@@ -59,3 +51,6 @@ func (o *Observer) Local(uid types.UID) (pod.Observed, error) {
 
 // Refresh lets the next Runtime ask the runtime again.
 func (o *Observer) Refresh(uid types.UID) { o.CRI.Refresh(string(uid)) }
+
+// Renew makes the pod's volumes due.
+func (o *Observer) Renew(uid types.UID) { o.Volumes.Changed(uid) }

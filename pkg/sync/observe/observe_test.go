@@ -10,11 +10,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/minikubelet/minikubelet/pkg/cri"
 	"github.com/minikubelet/minikubelet/pkg/cri/critest/criproxy"
+	"github.com/minikubelet/minikubelet/pkg/pod"
 )
 
 // answer gives every method an empty answer, but for the list of sandboxes, which has one.
@@ -26,7 +26,7 @@ func answer(_ context.Context, c *criproxy.Call) error {
 	return errors.Join(err, c.Answer(b))
 }
 
-func TestRuntime_TellsOnceOfAPodThatTheRuntimeIsUnclearAbout(t *testing.T) {
+func TestRuntime_NamesTheClassOfAPodThatTheRuntimeIsUnclearAbout(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "cri.sock")
 	proxy, err := criproxy.Start(socket, "", answer)
 	if err != nil {
@@ -42,7 +42,7 @@ func TestRuntime_TellsOnceOfAPodThatTheRuntimeIsUnclearAbout(t *testing.T) {
 		}
 	})
 	var told []string
-	o := &Observer{CRI: cri.NewObserver(client, nil, nil), Unclear: func(uid types.UID, err error) { told = append(told, string(uid)+": "+err.Error()) }}
+	o := &Observer{CRI: cri.NewObserver(client, nil, nil)}
 	refuse := func(c codes.Code) criproxy.Hook {
 		return func(ctx context.Context, call *criproxy.Call) error {
 			if call.Method == runtimeapi.RuntimeService_PodSandboxStatus_FullMethodName {
@@ -51,14 +51,16 @@ func TestRuntime_TellsOnceOfAPodThatTheRuntimeIsUnclearAbout(t *testing.T) {
 			return answer(ctx, call)
 		}
 	}
-	for _, h := range []criproxy.Hook{answer, answer, refuse(codes.Unavailable), refuse(codes.NotFound), refuse(codes.Internal), refuse(codes.Internal), answer} {
+	for _, h := range []criproxy.Hook{answer, refuse(codes.Unavailable), refuse(codes.NotFound), refuse(codes.Internal)} {
 		proxy.Set(h)
-		_, _, _ = o.Runtime(t.Context(), "u")
+		_, _, err := o.Runtime(t.Context(), "u")
+		if e, ok := errors.AsType[*pod.Error](err); ok && e.Class == pod.Unclear {
+			told = append(told, err.Error())
+		}
 	}
 	want := []string{
-		"u: error determining status: cannot ask for pod sandbox s: the container runtime answered with no status",
-		"u: error determining status: cannot ask for pod sandbox s: no",
-		"u: error determining status: cannot ask for pod sandbox s: the container runtime answered with no status",
+		"error determining status: cannot ask for pod sandbox s: the container runtime answered with no status",
+		"error determining status: cannot ask for pod sandbox s: no",
 	}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

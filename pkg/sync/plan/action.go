@@ -95,6 +95,5 @@ type Decision struct {
 	Record   pod.Record            // the record as it must be on disk before Actions run
 	Sync     bool                  // Record holds something that a power cut must not lose
 	Resizing bool                  // what runs does not have yet the resources that the specification gives it
-	Starting bool                  // the pod is being brought up: actions of kind SandboxCreate or ContainerStart are due or in flight
 	Done     bool                  // nothing of the pod is left and nothing will be
 }

@@ -33,7 +33,6 @@ func Next(in Input) Decision {
 	}
 	p.refresh()
 	p.prune()
-	p.starting()
 	return p.d
 }
 
@@ -218,14 +217,6 @@ func (p *pass) prune() {
 	if slices.ContainsFunc(p.rec.Released, gone) {
 		p.rec.Released = slices.DeleteFunc(slices.Clone(p.rec.Released), gone)
 	}
-}
-
-// starting reports that the pod is being brought up, which the node bounds.
-func (p *pass) starting() {
-	up := func(a Action) bool {
-		return a.Kind == CgroupCreate || a.Kind == SandboxCreate || a.Kind == ContainerStart
-	}
-	p.d.Starting = slices.ContainsFunc(p.d.Actions, up) || slices.ContainsFunc(p.in.InFlight, up)
 }
 
 // Canceled returns the actions in flight that new facts make pointless: the pull of an image that the specification no

@@ -14,6 +14,8 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func testPod(policy v1.RestartPolicy, names ...string) *v1.Pod {
 	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"}}
 	p.Spec.RestartPolicy = policy

@@ -1,7 +1,8 @@
-package plan_test
+package life_test
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -20,12 +21,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
+	"github.com/minikubelet/minikubelet/pkg/sync/life"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
 var update = flag.Bool("update", false, "write the outcomes into testdata/*.txt")
 
-// TestNext_Scenarios plays testdata/*.txt: a behaviour or bug in a comment, a pod's spec in YAML between "given" and an
+// TestLife_Scenarios plays testdata/*.txt: a behaviour or bug in a comment, a pod's spec in YAML between "given" and an
 // empty line, then one step a line:
 //
 //	pass                        one decision; what it says is compared with the indented lines after it
@@ -39,7 +41,7 @@ var update = flag.Bool("update", false, "write the outcomes into testdata/*.txt"
 //	wait DURATION
 //
 // In a key, a container's ID is its name and attempt; the keys of a pull and of a look leave the image out.
-func TestNext_Scenarios(t *testing.T) {
+func TestLife_Scenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
@@ -225,25 +227,20 @@ func (p *player) end(key string, failed []string) {
 	x := p.a.flights[i].Action
 	p.a.flights = slices.Delete(slices.Clone(p.a.flights), i, i+1)
 	if failed != nil {
-		p.a.fail(x, failed[0])
-		f := p.a.failures[x.Key()]
-		f.Text = strings.Join(failed[1:], " ")
-		p.a.failures[x.Key()] = f
-		p.a.remember(x, os.ErrInvalid)
+		p.a.end(life.Result{Action: x, Err: &pod.Error{Class: failed[0], Err: errors.New(strings.Join(failed[1:], " "))}})
 		return
 	}
 	p.w.apply(x, 2)
-	p.a.succeed(x)
-	p.a.remember(x, nil)
+	p.a.end(life.Result{Action: x})
 }
 
 // settle passes until no action is left, each of which succeeds at once.
 func (p *player) settle() string {
 	var out strings.Builder
 	for range 50 {
-		d := p.a.pass()
+		t := p.a.pass()
 		if len(p.a.flights) == 0 {
-			return out.String() + p.told(d)
+			return out.String() + p.told(t)
 		}
 		for _, x := range slices.Clone(p.a.flights) {
 			key := p.key(x.Action)
@@ -267,7 +264,7 @@ func (p *player) key(x plan.Action) string {
 }
 
 // told is a decision as scenarios have it.
-func (p *player) told(d plan.Decision) string {
+func (p *player) told(d life.Turn) string {
 	var out strings.Builder
 	for _, x := range d.Actions {
 		fmt.Fprintf(&out, "  do %s", p.key(x))
@@ -313,8 +310,8 @@ func (p *player) told(d plan.Decision) string {
 	if d.Done {
 		out.WriteString("  done\n")
 	}
-	fmt.Fprintf(&out, "  %s", p.a.record.Status.Phase)
-	for _, list := range [][]v1.ContainerStatus{p.a.record.Status.InitContainerStatuses, p.a.record.Status.ContainerStatuses} {
+	fmt.Fprintf(&out, "  %s", d.Record.Status.Phase)
+	for _, list := range [][]v1.ContainerStatus{d.Record.Status.InitContainerStatuses, d.Record.Status.ContainerStatuses} {
 		for _, c := range list {
 			fmt.Fprintf(&out, " %s=%s/%d", c.Name, short(c), c.RestartCount)
 		}

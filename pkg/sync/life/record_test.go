@@ -1,4 +1,4 @@
-package loop
+package life
 
 import (
 	"context"
@@ -15,16 +15,17 @@ import (
 func TestRemember_NotesHowHooksEnded(t *testing.T) {
 	before := pod.Record{Hooks: map[string]pod.Hooks{"id": {PostStart: pod.HookDone, PreStop: pod.HookBegun}}}
 	for _, tt := range []struct {
-		kind plan.Kind
-		err  error
-		want pod.Hooks
+		kind     plan.Kind
+		err      error
+		canceled bool
+		want     pod.Hooks
 	}{
-		{plan.PreStop, nil, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookDone}},
-		{plan.PreStop, errors.New("no"), pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookFailed}},
-		{plan.PreStop, context.Canceled, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookBegun}},
-		{plan.PostStart, errors.New("no"), pod.Hooks{PostStart: pod.HookFailed, PreStop: pod.HookBegun}},
+		{plan.PreStop, nil, false, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookDone}},
+		{plan.PreStop, errors.New("no"), false, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookFailed}},
+		{plan.PreStop, context.Canceled, true, pod.Hooks{PostStart: pod.HookDone, PreStop: pod.HookBegun}},
+		{plan.PostStart, errors.New("no"), false, pod.Hooks{PostStart: pod.HookFailed, PreStop: pod.HookBegun}},
 	} {
-		after := remember(before, plan.Action{Kind: tt.kind, ID: "id"}, tt.err)
+		after := remember(before, Result{Action: plan.Action{Kind: tt.kind, ID: "id"}, Err: tt.err, Canceled: tt.canceled})
 		if after.Hooks["id"] != tt.want {
 			t.Errorf("%s that ended with %v is remembered as %+v, want %+v", tt.kind, tt.err, after.Hooks["id"], tt.want)
 		}

@@ -1,4 +1,4 @@
-package plan_test
+package life_test
 
 import (
 	"fmt"
@@ -21,9 +21,12 @@ type world struct {
 	rng   *rand.Rand
 	now   time.Time
 	pod   *v1.Pod
+	told  time.Time // when the runtime last told of a change
 	disk  pod.Record
-	boxes []*box // newest first
-	cons  []*con // newest first
+	known pod.Record // what the agent would write
+	full  bool       // the disk is: the record was not written
+	boxes []*box     // newest first
+	cons  []*con     // newest first
 
 	mounts      map[string]pod.Mount
 	cgroup, dir bool
@@ -84,6 +87,9 @@ func newWorld(seed uint64) *world {
 }
 
 func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
+
+// happens is chance in a world where things happen by themselves.
+func (w *world) happens(percent int) bool { return !w.script && w.chance(percent) }
 
 func (w *world) seconds(upTo int) time.Duration {
 	return time.Duration(1+w.rng.IntN(upTo*1000)) * time.Millisecond
@@ -290,6 +296,9 @@ func (w *world) createContainer(a plan.Action) *con {
 	if a.Attempt != w.runs[a.Name] {
 		w.fault("%s is created as attempt %d after %d runs", a.Name, a.Attempt, w.runs[a.Name])
 	}
+	if n := w.disk.Attempts[a.Name]; n <= a.Attempt {
+		w.fault("%s is created as attempt %d, and the record knows of %d", a.Name, a.Attempt, n)
+	}
 	n := &con{Container: pod.Container{
 		ID: w.id("c"), Name: a.Name, SandboxID: w.boxes[0].ID, Attempt: a.Attempt, Hash: pod.ContainerHash(c),
 		State: pod.ContainerCreated, CreatedAt: w.now, Resources: given(c),
@@ -421,13 +430,14 @@ func (w *world) forever(c *v1.Container) bool {
 
 // kill ends a container, by itself or because it was stopped or lost.
 func (w *world) kill(c *con, code int32, byItself bool) {
+	w.told = w.now
 	if c.State != pod.ContainerRunning {
 		return
 	}
 	c.State, c.ExitCode, c.FinishedAt = pod.ContainerExited, code, w.now
 	w.ended(c.Name, true)
 	_, role := pod.SpecOf(w.pod, c.Name)
-	decided := w.disk.Attempts[c.Name] > c.Attempt+1 // it was being stopped, to run again
+	decided := w.known.Attempts[c.Name] > c.Attempt+1 // it was being stopped, to run again
 	w.owed[c.Name] = byItself && !decided && w.restartsAll(c.Name, code)
 	w.last[c.Name] = byItself && !decided && role != pod.Init && !w.runsAgain(c.Name, code)
 	w.trace("exit %s %s %d", c.Name, c.ID, code)
@@ -438,6 +448,7 @@ func (w *world) kill(c *con, code int32, byItself bool) {
 
 // loseBox ends the newest sandbox as a crash of its pause process, or a reboot, does.
 func (w *world) loseBox() {
+	w.told = w.now
 	if len(w.boxes) == 0 || !w.boxes[0].Ready {
 		return
 	}
@@ -567,7 +578,7 @@ func (w *world) unmount(name string) {
 	if w.alive("") {
 		w.fault("volume %s is unmounted under a running container", name)
 	}
-	if w.disk.Verdict == nil && len(w.pod.Spec.Containers) > 0 {
+	if w.disk.Verdict == nil && !w.full && len(w.pod.Spec.Containers) > 0 { // a full disk gets its space back
 		w.fault("volume %s is unmounted before the verdict", name)
 	}
 	delete(w.mounts, name)

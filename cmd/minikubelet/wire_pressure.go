@@ -15,39 +15,37 @@ import (
 	"github.com/minikubelet/minikubelet/pkg/stats"
 )
 
-// wireGuard makes what evicts pods before the node runs out of memory or disk.
-func (a *agent) wireGuard(ctx context.Context) error {
-	limits, err := evictionLimits(a.cfg.Eviction)
+// pressure is what keeps the node from running out of memory or disk.
+type pressure struct {
+	guard *eviction.Guard
+	usage *stats.Source // measures what the guard and the meter tell
+}
+
+func (b base) newPressure(ctx context.Context, n nodeParts, l local, r reports) (p pressure, err error) {
+	limits, err := evictionLimits(b.cfg.Eviction)
 	if err != nil {
-		return err
+		return p, err
 	}
-	a.node.usage = stats.New(a.measured(ctx))
-	a.node.guard = eviction.New(eviction.Config{
-		Limits: limits, Reclaim: []func(context.Context) error{a.images.collector.Reclaim},
-		Standalone: a.api.client == nil,
-		Stats:      a.node.usage, Evicted: a.reports.counters.Evicted,
-		Pods: a.pods.set, Changed: func() { a.node.agent.Poke() }, Log: slog.Default(),
+	p.usage = stats.New(stats.Config{
+		MemoryRoot: l.cgroups.RootDir("memory"), V2: l.cgroups.V2(), RootDir: b.cfg.Agent.Root, LogDir: b.cfg.Pods.LogDir,
+		ImageDir: images.Dir(ctx, b.runtime), PodCgroup: l.cgroups.PodDir, Containers: b.containerUsage,
+	})
+	p.guard = eviction.New(eviction.Config{
+		Limits: limits, Standalone: b.cfg.API.Kubeconfig == "", Stats: p.usage, Evicted: b.counters.Evicted,
+		Changed: n.agent.Poke, Log: slog.Default(),
 		Event: func(p *v1.Pod, typ, reason, message string) {
 			if p == nil {
-				a.reports.events.NodeEvent(typ, reason, message)
+				r.events.NodeEvent(typ, reason, message)
 				return
 			}
-			a.reports.events.Event(p, "", typ, reason, message)
+			r.events.Event(p, "", typ, reason, message)
 		},
 	})
-	return nil
+	return p, nil
 }
 
-// measured says where usage is read from.
-func (a *agent) measured(ctx context.Context) stats.Config {
-	return stats.Config{
-		MemoryRoot: a.local.cgroups.RootDir("memory"), V2: a.local.cgroups.V2(), RootDir: a.cfg.Agent.Root, LogDir: a.cfg.Pods.LogDir,
-		ImageDir: images.Dir(ctx, a.runtime), PodCgroup: a.local.cgroups.PodDir, Containers: a.containerUsage,
-	}
-}
-
-func (a *agent) containerUsage(ctx context.Context) ([]stats.RuntimeUsage, error) {
-	list, err := a.runtime.ListContainerStats(ctx, "")
+func (b base) containerUsage(ctx context.Context) ([]stats.RuntimeUsage, error) {
+	list, err := b.runtime.ListContainerStats(ctx, "")
 	if err != nil {
 		return nil, err
 	}

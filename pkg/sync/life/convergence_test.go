@@ -1,9 +1,8 @@
-package plan_test
+package life_test
 
 import (
 	"errors"
 	"flag"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -13,21 +12,22 @@ import (
 
 	"github.com/minikubelet/minikubelet/pkg/pod"
 	"github.com/minikubelet/minikubelet/pkg/status"
+	"github.com/minikubelet/minikubelet/pkg/sync/life"
 	"github.com/minikubelet/minikubelet/pkg/sync/plan"
 )
 
 var (
-	seeds   = flag.Int("seeds", 20_000, "how many random pods TestNext_Converges runs")
+	seeds   = flag.Int("seeds", 20_000, "how many random pods TestLife_Converges runs")
 	oneSeed = flag.Int("seed", -1, "run this one alone and print what happens")
 )
 
 // maxPasses bounds a pod's life: one that needs more is in a livelock.
 const maxPasses = 3000
 
-// TestNext_Converges runs random pods on a model runtime, with actions that fail, processes and sandboxes that die, stop
+// TestLife_Converges runs random pods on a model runtime, with actions that fail, processes and sandboxes that die, stop
 // orders of every kind, and the agent killed between any two actions: what was in flight has then taken effect, or half of
 // it, or none. Whatever happens, the invariants that the world checks hold, and in the end nothing of the pod is left.
-func TestNext_Converges(t *testing.T) {
+func TestLife_Converges(t *testing.T) {
 	first, last := 0, *seeds
 	if *oneSeed >= 0 {
 		first, last = *oneSeed, *oneSeed+1
@@ -44,19 +44,16 @@ func TestNext_Converges(t *testing.T) {
 	}
 }
 
-// agent is what dies with the agent: a loop without its goroutine.
+// agent is what dies with the agent: a loop without its goroutine and its I/O.
 type agent struct {
-	w        *world
-	born     time.Time
-	desired  pod.Desired
-	record   pod.Record
-	images   map[string]pod.Image
-	failures pod.Failures
-	flights  []flight
-	ended    map[string]plan.Action
-	wakeAt   time.Time
-	probes   pod.Health // of a scripted world
-	done     bool
+	w       *world
+	born    time.Time
+	life    *life.Life
+	desired pod.Desired
+	flights []flight
+	wakeAt  time.Time
+	probes  pod.Health // of a scripted world
+	done    bool
 }
 
 type flight struct {
@@ -164,16 +161,16 @@ func randomScripts(w *world) []script {
 }
 
 func newAgent(w *world, d pod.Desired) *agent {
-	return &agent{
-		w: w, born: w.now, desired: d, record: w.disk, images: map[string]pod.Image{}, failures: pod.Failures{},
-		ended: map[string]plan.Action{},
-	}
+	return &agent{w: w, born: w.now, life: life.New(w.disk), desired: d}
 }
 
 // crash kills the agent: each action in flight has had its effect, or half of it, or none. What the API server ordered
 // is seen again; an eviction only if it reached the disk.
 func (a *agent) crash() *agent {
 	w := a.w
+	if w.full { // what an agent could not write down it cannot be asked for
+		return a
+	}
 	w.trace("CRASH")
 	for _, f := range a.flights {
 		w.apply(f.Action, w.rng.IntN(3))
@@ -183,17 +180,6 @@ func (a *agent) crash() *agent {
 		d.Stop = pod.Stricter(d.Stop, &pod.Stop{By: "api", Grace: s.Grace, At: s.At, Remove: true})
 	}
 	return newAgent(w, d)
-}
-
-func (a *agent) input() plan.Input {
-	in := plan.Input{
-		Desired: a.desired, Observed: a.w.observe(), Record: a.record, Failures: a.failures, Health: a.health(), Now: a.w.now,
-	}
-	in.Observed.Images = a.images
-	for _, f := range a.flights {
-		in.InFlight = append(in.InFlight, f.Action)
-	}
-	return in
 }
 
 // health is what the probes say; a new agent needs a second to find out.
@@ -222,49 +208,73 @@ func (a *agent) health() pod.Health {
 }
 
 // pass is one turn of a loop.
-func (a *agent) pass() plan.Decision {
-	w, in := a.w, a.input()
-	d := plan.Next(in)
-	for _, x := range d.Actions {
-		if a.ended[x.Key()] == x {
-			w.trace("no effect %s", x.Key())
-			a.fail(x, pod.NoVisibleEffect)
-			in.Failures = a.failures
-			d = plan.Next(in)
-			break
-		}
+func (a *agent) pass() life.Turn {
+	w := a.w
+	o := w.observe()
+	if w.script || a.life.Outdated(w.told, w.now) {
+		a.life.Looked(o.Sandboxes, o.Containers, w.now)
 	}
-	clear(a.ended)
-	w.judge(in, d)
-	in.Record = d.Record
-	d.Record.Status = status.Build(in, d, status.HostInfo{Name: "n", IPs: []string{"192.0.2.1"}})
-	a.record, w.disk = d.Record, d.Record
-	w.restarted(d.Record.Restart)
-	w.report(d)
-	if a.done = d.Done; a.done {
-		return d
+	o.Sandboxes, o.Containers = nil, nil
+	t := a.life.Turn(life.Look{
+		Desired: a.desired, Local: o, Health: a.health(), Host: status.HostInfo{Name: "n", IPs: []string{"192.0.2.1"}}, Now: w.now,
+	})
+	for _, f := range t.Failed {
+		w.trace("no effect %s", f.Action.Key())
 	}
-	for _, x := range plan.Canceled(in.InFlight, in) {
+	w.judge(t.Input, t.Decision)
+	a.save(&t)
+	w.restarted(t.Record.Restart)
+	w.report(t.Decision)
+	if a.done = t.Done; a.done {
+		return t
+	}
+	a.cancel(t)
+	a.wakeAt = t.WakeAt
+	start, stop := !w.happens(1), !w.happens(1)
+	if !start || !stop { // the node is busy: such actions are not launched until there is a place
+		a.wakeAt = w.now.Add(time.Second)
+	}
+	for _, x := range t.Due(start, stop) {
+		w.trace("do %s %s attempt=%d", x.Key(), x.ID, x.Attempt)
+		a.life.Begin(x)
+		a.flights = append(a.flights, flight{Action: x, at: a.ends(x), orders: ordersOf(t.Input)})
+	}
+	return t
+}
+
+// save writes the record, unless the disk is full just then.
+func (a *agent) save(t *life.Turn) {
+	a.w.known = t.Record
+	if t.Done {
+		a.w.disk = t.Record // for the check of what is left; a loop deletes it
+	}
+	if !t.Save || t.Done {
+		return
+	}
+	if a.w.failures > 0 && a.w.happens(1) {
+		a.w.failures--
+		a.w.trace("disk full")
+		a.w.full = true
+		a.life.Saved(t, errors.New("no space left on device"))
+		return
+	}
+	a.life.Saved(t, nil)
+	a.w.disk, a.w.full = t.Record, false
+}
+
+// cancel ends, soon, what a turn finds pointless.
+func (a *agent) cancel(t life.Turn) {
+	for _, x := range t.Cancel {
 		for i := range a.flights {
-			if a.flights[i].Key() == x.Key() && !a.flights[i].canceled {
-				w.trace("cancel %s", x.Key())
-				if x.Kind == plan.ContainerStop && a.flights[i].orders == ordersOf(in) {
-					w.fault("%s is cancelled, and nothing has changed", x.Key())
+			if f := &a.flights[i]; f.Key() == x.Key() && !f.canceled {
+				a.w.trace("cancel %s", x.Key())
+				if x.Kind == plan.ContainerStop && f.orders == ordersOf(t.Input) {
+					a.w.fault("%s is cancelled, and nothing has changed", x.Key())
 				}
-				a.flights[i].canceled, a.flights[i].at = true, w.now.Add(w.seconds(3))
+				f.canceled, f.at = true, a.w.now.Add(a.w.seconds(3))
 			}
 		}
 	}
-	a.wakeAt = d.WakeAt
-	for _, x := range d.Actions {
-		if !w.script && w.chance(1) {
-			a.wakeAt = w.now.Add(time.Second) // the node is busy: the rest is not launched until there is a turn
-			return d
-		}
-		w.trace("do %s %s attempt=%d", x.Key(), x.ID, x.Attempt)
-		a.flights = append(a.flights, flight{Action: x, at: a.ends(x), orders: ordersOf(in)})
-	}
-	return d
 }
 
 // ends is when an action will have ended.
@@ -326,68 +336,29 @@ func (a *agent) complete() {
 		if f.at.After(w.now) {
 			continue
 		}
+		r := life.Result{Action: f.Action, Canceled: f.canceled}
 		switch {
 		case f.canceled:
 			w.apply(f.Action, w.rng.IntN(3))
+			r.Err = errors.New("cancelled")
 		case w.failures > 0 && w.chance(10):
 			w.failures--
-			class := w.apply(f.Action, w.rng.IntN(2))
+			r.Err = &pod.Error{Class: w.apply(f.Action, w.rng.IntN(2)), Err: errors.New("injected")}
 			w.trace("fail %s", f.Key())
-			a.fail(f.Action, class)
-			a.remember(f.Action, errors.New("injected"))
 		default:
 			w.apply(f.Action, 2)
 			w.trace("done %s", f.Key())
-			a.succeed(f.Action)
-			a.ended[f.Key()] = f.Action
-			a.remember(f.Action, nil)
 		}
+		a.end(r)
 	}
 }
 
-// remember is what a loop's record learns from the end of an action.
-func (a *agent) remember(x plan.Action, err error) {
-	switch x.Kind {
-	case plan.PostStart, plan.PreStop:
-		h := a.record.Hooks[x.ID]
-		outcome := pod.HookDone
-		if err != nil {
-			outcome = pod.HookFailed
-		}
-		if x.Kind == plan.PostStart {
-			h.PostStart = outcome
-		} else {
-			h.PreStop = outcome
-		}
-		a.record.Hooks = maps.Clone(a.record.Hooks)
-		if a.record.Hooks == nil {
-			a.record.Hooks = map[string]pod.Hooks{}
-		}
-		a.record.Hooks[x.ID] = h
-	case plan.SandboxStop:
-		if err == nil {
-			a.record.Released = append(slices.Clip(a.record.Released), x.ID)
-		}
-	case plan.ImagePull:
-		if err == nil {
-			a.images = maps.Clone(a.images)
-			a.images[x.Name] = pod.Image{Ref: x.Image, ID: "sha256:" + x.Image, Attempt: x.Attempt}
-		}
+// end tells the loop how an action has ended; a pull that succeeds has its image.
+func (a *agent) end(r life.Result) {
+	if x := r.Action; x.Kind == plan.ImagePull && r.Err == nil {
+		r.Image = &pod.Image{Ref: x.Image, ID: "sha256:" + x.Image, Attempt: x.Attempt}
 	}
-}
-
-// succeed forgets the failures that a success ends.
-func (a *agent) succeed(x plan.Action) {
-	a.failures = maps.Clone(a.failures)
-	for _, key := range x.Ends() {
-		delete(a.failures, key)
-	}
-}
-
-func (a *agent) fail(x plan.Action, class string) {
-	a.failures = maps.Clone(a.failures)
-	f := a.failures[x.Key()]
-	a.failures[x.Key()] = pod.Failure{Count: f.Count + 1, Last: a.w.now, Class: class, Text: "injected"}
+	a.life.End(r, a.w.now)
 }
 
 // cut is how a start ends that the runtime gives up because the agent died.
@@ -476,7 +447,7 @@ func (w *world) applyAll(x plan.Action) {
 			w.hooked[c.SandboxID+"/"+c.Name] = true
 		}
 	case plan.PreStop:
-		if h := w.disk.Hooks[x.ID]; h.PreStop == "" && w.con(x.ID) != nil {
+		if h := w.disk.Hooks[x.ID]; h.PreStop == "" && w.con(x.ID) != nil && !w.full {
 			w.fault("a preStop hook ran that was not noted")
 		}
 	case plan.ContainerStop:
