@@ -18,8 +18,8 @@ var rings = []ring{
 	{"the ring that runs pods", []string{
 		"pod", "record", "sync", "status", "cri", "cni", "csi", "volumes", "images", "probes", "cgroups", "resources", "eviction",
 		"stats", "logs",
-	}, 24692, 25000},
-	{"the whole product", nil, 48132, 40500},
+	}, 24699, 25000},
+	{"the whole product", nil, 48139, 40500},
 }
 
 // slack is by how many lines a ceiling may be too high.

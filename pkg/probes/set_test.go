@@ -39,8 +39,9 @@ func (n *node) config() Config {
 func (n *node) exec(_ context.Context, id string, cmd []string, _ time.Duration) ([]byte, int, error) {
 	n.mu.Lock()
 	n.calls = append(n.calls, fmt.Sprintf("%v %s", time.Since(n.epoch), cmd[0]))
+	takes := n.takes
 	n.mu.Unlock()
-	time.Sleep(n.takes)
+	time.Sleep(takes)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.answers[cmd[0]] < 0 {
@@ -118,7 +119,7 @@ func TestSet_StartupGatesTheOthersAndStartsThemAtOnce(t *testing.T) {
 }
 
 // Each command takes 300 ms. While pods come up, those of four containers that are well run one after the other: none is left
-// out, and each begins at the latest a period late. The first of a container waits for nobody.
+// out, and one that hangs holds up nobody for long. The first of a container waits for nobody.
 func TestSet_CommandsThatAreAnsweredWellRunOneByOneWhilePodsComeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode()
@@ -154,10 +155,20 @@ func TestSet_CommandsThatAreAnsweredWellRunOneByOneWhilePodsComeUp(t *testing.T)
 		if n := len(all); n < 20 || n > 26 {
 			t.Errorf("%d checks in 7 seconds, want about one each 0.3: %v", n, all)
 		}
+		n.mu.Lock()
+		n.takes = 3 * time.Second
+		n.mu.Unlock()
+		all = began(12 * time.Second)
+		if n := len(all); n < 4 {
+			t.Errorf("%d checks that hang began in 3 seconds, want one each half: %v", n, all)
+		}
+		n.mu.Lock()
+		n.takes = 300 * time.Millisecond
+		n.mu.Unlock()
 		over.Store(true)
 		close(calm)
-		began(12 * time.Second)
-		if got := began(13*time.Second + 50*time.Millisecond); len(got) < 4 {
+		began(16 * time.Second)
+		if got := began(17*time.Second + 50*time.Millisecond); len(got) < 4 {
 			t.Errorf("when they are up: %v, want four in a second", got)
 		}
 	})
